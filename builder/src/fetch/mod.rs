@@ -1,0 +1,1 @@
+//! Brings pinned artifacts into the cache: parallel, resumable, verified before they are usable.

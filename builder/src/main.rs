@@ -1,0 +1,3 @@
+//! Builds bundles.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Renders the templates that mirror the installed tree.

@@ -1,0 +1,3 @@
+//! Joins the node.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The lab: real programs, faulty servers and end-to-end tests.
