@@ -4,7 +4,9 @@
 //! `stage`d and `render`ed into an `overlay`, and `pack`ed into a `bundle`.
 
 pub mod artifact;
+pub mod catalog;
 pub mod digest;
+pub mod document;
 pub mod failure;
 pub mod fetch;
 pub mod overlay;
