@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod atomic;
+pub mod bundle;
 pub mod catalog;
 pub mod digest;
 pub mod document;
@@ -15,5 +16,7 @@ pub mod overlay;
 pub mod render;
 pub mod request;
 pub mod resolve;
+pub mod spec;
 pub mod stage;
 pub mod target;
+pub mod text;
