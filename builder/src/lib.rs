@@ -4,9 +4,11 @@
 //! verified, `stage`d and `render`ed into an `overlay`, and packed into a `bundle`.
 
 pub mod artifact;
+pub mod assemble;
 pub mod atomic;
 pub mod bundle;
 pub mod catalog;
+pub mod cli;
 pub mod digest;
 pub mod document;
 pub mod failure;

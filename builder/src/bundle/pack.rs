@@ -38,12 +38,11 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Writes the bundle to `path` and its digest beside it; both appear whole or not at all.
+/// Writes the bundle through `partial` to `path`, and its digest beside it; both appear whole or not at all.
 ///
 /// # Errors
 /// When the output cannot be written, or a staged file is no longer what it was.
-pub fn pack(manifest: &Manifest, overlay: &Overlay, path: &Path, packing: Packing) -> Result<Packed> {
-    let partial = Partial::create(path)?;
+pub fn pack(manifest: &Manifest, overlay: &Overlay, partial: Partial, path: &Path, packing: Packing) -> Result<Packed> {
     let (partial, sha256, size) =
         write(manifest, overlay, partial, packing).with_context(|| format!("writing the bundle {}", path.display()))?;
 
