@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
-use super::azure::{Cloud, ClusterId, Guid, Region, Scope, Tenant};
+use super::azure::{Cloud, Guid, Region, Tenant};
 use super::endpoint::Endpoint;
 use super::kubernetes::{self, Taint, UNMANAGED};
 use super::operator::operator;
