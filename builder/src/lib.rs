@@ -8,6 +8,7 @@ pub mod digest;
 pub mod failure;
 pub mod fetch;
 pub mod overlay;
+pub mod progress;
 pub mod render;
 pub mod stage;
 pub mod target;
