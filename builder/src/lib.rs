@@ -15,6 +15,7 @@ pub mod failure;
 pub mod fetch;
 pub mod lock;
 pub mod overlay;
+pub mod progress;
 pub mod render;
 pub mod request;
 pub mod resolve;
