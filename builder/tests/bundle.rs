@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use flexnode_build::atomic::Partial;
 use flexnode_build::bundle::{Bundle, Manifest, Packing, diff, digest_file_of, inspect, pack, verify};
@@ -89,7 +90,8 @@ fn gnu_tar_and_stock_zstd_unpack_it_completely() {
     let link = root.join("etc/systemd/system/multi-user.target.wants/a.service");
     assert_eq!(fs::read_link(link).unwrap(), Path::new("../a.service"));
 
-    let check = Command::new("sha256sum").arg("-c").arg(digest_file_of(&path)).current_dir(dir.path()).output().unwrap();
+    let check =
+        Command::new("sha256sum").arg("-c").arg(digest_file_of(&path)).current_dir(dir.path()).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }
 
@@ -120,9 +122,9 @@ fn verify_lists_every_problem_and_not_the_first() {
     archive.into_inner().unwrap().finish().unwrap();
     fs::write(digest_file_of(&path), format!("{}  bundle.tar.zst\n", Digest::of(b"another"))).unwrap();
 
-    insta::with_settings!({filters => vec![("[0-9a-f]{64}", "[sha256]"), ("(long/){30}", "long…/")]}, {
-        insta::assert_snapshot!(problems(&path).join("\n"));
-    });
+    // The archive's own digest depends on the version of bundle.json's writer.
+    let sha256 = Digest::of(&fs::read(&path).unwrap()).to_string();
+    insta::assert_snapshot!(problems(&path).join("\n").replace(&sha256, "[sha256]"));
 }
 
 #[test]
@@ -130,7 +132,9 @@ fn what_is_no_bundle_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bundle.tar.zst");
     let empty = zstd::encode_all(&b""[..], 3).unwrap();
-    for (bytes, words) in [(&b"<html>"[..], "damaged or no bundle"), (b"", "no flexnode bundle"), (&empty, "the archive is empty")] {
+    for (bytes, words) in
+        [(&b"<html>"[..], "damaged or no bundle"), (b"", "damaged or no bundle"), (&empty, "the archive is empty")]
+    {
         fs::write(&path, bytes).unwrap();
         assert!(problems(&path).join("\n").contains(words), "{:?}", problems(&path));
         assert!(Bundle::manifest(&path).is_err());
@@ -163,19 +167,24 @@ fn diff_shows_changed_files_and_text() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_flipped_byte_is_refused(at in any::<proptest::sample::Index>(), mask in 1_u8..=255) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = built(dir.path(), "bundle.tar.zst", "a: 1\n");
-        let digest_file = digest_file_of(&path);
-        let (archive, digest) = (fs::read(&path).unwrap(), fs::read(&digest_file).unwrap());
+        static WHOLE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+        let (archive, digest) = WHOLE.get_or_init(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = built(dir.path(), "bundle.tar.zst", "a: 1\n");
+            (fs::read(&path).unwrap(), fs::read(digest_file_of(&path)).unwrap())
+        });
+        let (mut archive, mut digest) = (archive.clone(), digest.clone());
         let at = at.index(archive.len() + digest.len());
-        let (changed, mut bytes, at) = if at < archive.len() { (&path, archive, at) } else { (&digest_file, digest, at - path.metadata().unwrap().len() as usize) };
-        bytes[at] ^= mask;
-        fs::write(changed, bytes).unwrap();
-        let report = verify::verify(&path).unwrap();
-        assert!(!report.ok, "byte {at} of {} was flipped unnoticed", changed.display());
+        *archive.iter_mut().chain(&mut digest).nth(at).unwrap() ^= mask;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bundle.tar.zst");
+        fs::write(&path, archive).unwrap();
+        fs::write(digest_file_of(&path), digest).unwrap();
+        assert!(!problems(&path).is_empty(), "byte {at} was flipped unnoticed");
     }
 }

@@ -143,7 +143,7 @@ impl RequestArgs {
 }
 
 fn warn_of_end(lock: &Lock, progress: &Progress) {
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::now()).date();
     if let Some(warning) = end_of_life_warning(lock, today) {
         progress.warn(&warning);
     }
