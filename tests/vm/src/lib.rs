@@ -1,1 +1,4 @@
 //! The lab: real programs, faulty servers and end-to-end tests.
+
+pub mod lab;
+pub mod standin;

