@@ -81,9 +81,14 @@ fn the_bundled_containerd_accepts_its_configuration() {
     let root = tempfile::tempdir().unwrap();
     unpacked(root.path());
     let config = root.path().join("etc/containerd/config.toml");
-    let output = run(Command::new(root.path().join("usr/local/bin/containerd")).arg("--config").arg(&config).args(["config", "dump"]));
+    let output = run(Command::new(root.path().join("usr/local/bin/containerd"))
+        .arg("--config")
+        .arg(&config)
+        .args(["config", "dump"]));
     let dumped = String::from_utf8(output.stdout).unwrap();
-    for setting in ["SystemdCgroup = true", "registry.k8s.io/pause:3.9@sha256:", "/etc/containerd/certs.d", "/opt/cni/bin"] {
+    for setting in
+        ["SystemdCgroup = true", "registry.k8s.io/pause:3.9@sha256:", "/etc/containerd/certs.d", "/opt/cni/bin"]
+    {
         assert!(dumped.contains(setting), "{setting} is missing in\n{dumped}");
     }
     let complaints = String::from_utf8(output.stderr).unwrap();
@@ -101,7 +106,8 @@ fn modes_and_owners_are_as_a_node_needs_them() {
     assert!(setuid.stdout.is_empty(), "{}", String::from_utf8_lossy(&setuid.stdout));
     let foreign = run(Command::new("find").arg(root.path()).args(["-mindepth", "1", "-not", "-uid", "0"]));
     assert!(foreign.stdout.is_empty());
-    let enabled = fs::read_link(root.path().join("etc/systemd/system/multi-user.target.wants/flexnode-firstboot.service"));
+    let enabled =
+        fs::read_link(root.path().join("etc/systemd/system/multi-user.target.wants/flexnode-firstboot.service"));
     assert_eq!(enabled.unwrap(), Path::new("../flexnode-firstboot.service"));
     assert!(!root.path().join("etc/systemd/system/multi-user.target.wants/kubelet.service").exists());
 }
@@ -109,25 +115,25 @@ fn modes_and_owners_are_as_a_node_needs_them() {
 #[test]
 fn the_same_inputs_give_the_same_bytes_whatever_the_machine() {
     let elsewhere = tempfile::tempdir().unwrap();
-    let output = elsewhere.path().join("another name.tar.zst");
-    let cold = elsewhere.path().join("cold-cache");
+    let at = |name: &str| elsewhere.path().join(name);
     fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let firstboot = program().with_file_name("flexnode-firstboot");
+    run(Command::new("cp").arg("-rL").args([&program(), &firstboot, &lab().manifests(), &lab().mirror(), &at("")]));
+    let output = at("another name.tar.zst");
 
     // Another directory, user, umask, locale, time zone, number of threads; a cold cache.
-    let mut build = builder(&cold, &["--k8s", "1.30", "--jobs", "1", "-o"]);
-    build.arg(&output);
-    let words = std::iter::once(build.get_program()).chain(build.get_args());
-    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    let script = format!("umask 077; cd {}; exec {}", elsewhere.path().display(), words.join(" "));
-    let mut shell = Command::new("setpriv");
-    shell.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &script]);
-    shell.env_clear().env("PATH", "/usr/bin:/bin").env("FLEXNODE_CACHE_DIR", &cold);
-    shell.env("LC_ALL", "tr_TR.UTF-8").env("TZ", "Pacific/Kiritimati").env("HOME", elsewhere.path());
-    run(&mut shell);
-    assert_eq!(fs::read(&output).unwrap() == fs::read(bundle()).unwrap(), true, "the bytes differ");
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
+    other.arg(
+        "umask 077; exec ./flexnode-build --k8s 1.30 --jobs 1 --offline --manifests manifests --mirror mirror \
+         --cache-dir cold -o 'another name.tar.zst'",
+    );
+    other.current_dir(elsewhere.path()).env_clear().env("PATH", "/usr/bin:/bin");
+    run(other.env("LC_ALL", "tr_TR.UTF-8").env("TZ", "Pacific/Kiritimati"));
+    assert!(fs::read(&output).unwrap() == fs::read(bundle()).unwrap(), "the bytes differ");
 
     // Warm, with more threads.
-    run(builder(&cold, &["--k8s", "1.30", "--jobs", "4", "-o"]).arg(&output).env("TZ", "UTC"));
+    run(builder(&at("cold"), &["--k8s", "1.30", "--jobs", "4", "-o"]).arg(&output).env("TZ", "UTC"));
     assert!(fs::read(&output).unwrap() == fs::read(bundle()).unwrap(), "the bytes differ");
 }
 
@@ -195,7 +201,10 @@ fn a_lock_builds_the_same_bundle_and_refuses_another_request() {
     run(locked(&["-o"]).arg(&path));
     assert!(fs::read(&path).unwrap() == fs::read(bundle()).unwrap(), "the bytes differ");
     let stderr = refused(&mut locked(&["--k8s", "1.31", "-o", "/nonexistent/bundle"]), 3);
-    assert!(stderr.contains("it has Kubernetes 1.30.0, --k8s asks for 1.31") && stderr.contains("hint: renew it: "), "{stderr}");
+    assert!(
+        stderr.contains("it has Kubernetes 1.30.0, --k8s asks for 1.31") && stderr.contains("hint: renew it: "),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -205,7 +214,11 @@ fn a_mirror_feeds_a_builder_without_network() {
     let mut fetch = builder(&cache(), &["fetch", "--k8s", "1.30", "--mirror-to"]);
     run(fetch.arg(&mirror));
     let mut build = Command::new("unshare");
-    build.args(["--net", "--"]).arg(program()).args(["--k8s", "1.30", "--offline", "--manifests"]).arg(lab().manifests());
+    build
+        .args(["--net", "--"])
+        .arg(program())
+        .args(["--k8s", "1.30", "--offline", "--manifests"])
+        .arg(lab().manifests());
     build.arg("--mirror").arg(&mirror).arg("--cache-dir").arg(dir.path().join("cache")).arg("-o").arg(&path);
     run(&mut build);
     assert!(fs::read(&path).unwrap() == fs::read(bundle()).unwrap(), "the bytes differ");
@@ -246,7 +259,8 @@ fn killed_at_any_moment_and_run_again_it_completes() {
         let mut traced = Command::new("strace");
         traced.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=write,pwrite64,renameat,renameat2,rename,fsync"]);
         traced.arg("-e").arg(format!("inject=write,pwrite64:signal=KILL:when={writes}"));
-        let build = builder(&dir.path().join("cache"), &["--k8s", "1.30", "--level", "1", "-o", path.to_str().unwrap()]);
+        let build =
+            builder(&dir.path().join("cache"), &["--k8s", "1.30", "--level", "1", "-o", path.to_str().unwrap()]);
         traced.arg(build.get_program()).args(build.get_args());
         for (name, value) in build.get_envs() {
             if let Some(value) = value {
