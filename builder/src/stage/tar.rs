@@ -116,7 +116,7 @@ impl<R: Read> TarReader<R> {
             b'6' => return Err(refuse(format!("member `{shown}` is a named pipe"))),
             b'S' => return Err(refuse(format!("member `{shown}` is a sparse file"))),
             other => {
-                let kind = char::from(other).escape_default();
+                let kind = other.escape_ascii();
                 return Err(refuse(format!("member `{shown}` is of the unusual type `{kind}`")));
             }
         };
