@@ -4,8 +4,9 @@
 
 mod debian;
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use anyhow::Result;
 use flexnode_build::artifact::{Arch, Artifact, Install, Kind, Ownership, Proof};
 use flexnode_build::digest::Digest;
 use flexnode_build::failure::{Class, Failure};
-use flexnode_build::overlay::{Entry, Mode, Overlay, OverlayPath};
+use flexnode_build::overlay::{Content, Entry, Mode, Overlay, OverlayPath};
 use flexnode_build::stage::elf::{self, ElfReport, Role};
 use flexnode_build::stage::{check_program, stage};
 use flexnode_build::target::Target;
@@ -49,7 +50,7 @@ fn bookworms_runc_runs_on_jammy_but_not_on_focal() {
 }
 
 #[test]
-fn several_members_of_one_real_package_are_staged_with_their_own_digests() {
+fn several_members_of_one_real_package_are_staged_and_checked_without_loading_them() {
     let package = debian::package("bookworm", "containerd");
     let programs = ["containerd", "ctr", "containerd-shim-runc-v2"];
     let install = |name: &&str| install(Some(&format!("usr/bin/{name}")), &format!("usr/local/bin/{name}"));
@@ -60,6 +61,12 @@ fn several_members_of_one_real_package_are_staged_with_their_own_digests() {
         let Some(Entry::File(file)) = overlay.get(path) else { panic!("{path} is no file") };
         assert_eq!(Digest::of_reader(file.content.reader()).unwrap(), (file.sha256, file.size));
         assert!(file.size > 1 << 20 && file.component.as_deref() == Some("containerd"), "{path}");
+
+        let Content::File(content) = &file.content else { panic!("programs are not kept in memory") };
+        let read = Cell::new(0);
+        let reader = Counting { inner: content, read: &read };
+        elf::check("it", reader, Arch::Amd64, Target::Ubuntu2204, Role::Program).unwrap();
+        assert!(read.get() < 64 << 10, "{} of {} bytes of {path} were read", read.get(), file.size);
     }
 }
 
@@ -142,6 +149,26 @@ proptest! {
         if let Ok(report) = check(&bytes, Arch::Amd64) {
             assert!(report.glibc.is_none_or(|version| version <= Target::Ubuntu2204.glibc()));
         }
+    }
+}
+
+/// Counts what is read through it.
+struct Counting<'a> {
+    inner: &'a File,
+    read: &'a Cell<usize>,
+}
+
+impl Read for Counting<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.read.set(self.read.get() + n);
+        Ok(n)
+    }
+}
+
+impl Seek for Counting<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
     }
 }
 

@@ -312,7 +312,7 @@ fn honest_archives_of_every_style_give_their_bytes() {
         (
             "ustar prefix",
             Kind::Tar,
-            Tar::default().member(b"tool", b'0', TOOL, |header| header.prefix(long[..90].as_bytes())).end(),
+            Tar::default().member(b"tool", b'0', TOOL, |header| header.prefix(&long.as_bytes()[..90])).end(),
             &long,
         ),
         (
