@@ -118,13 +118,11 @@ fn skip(deb: &mut impl BufRead, size: u64) -> Result<()> {
     }
 }
 
-/// Members begin at even offsets; a newline fills the gap, which some writers leave out at the very end.
+/// Members begin at even offsets; a newline fills the gap.
 fn skip_padding(deb: &mut impl BufRead, size: u64) -> Result<()> {
-    let next = deb.fill_buf().map_err(read_failure)?.first().copied();
-    match next {
-        Some(b'\n') if size % 2 == 1 => deb.consume(1),
-        Some(_) if size % 2 == 1 => return Err(refuse_archive("has a malformed ar header")),
-        _ => {}
+    let mut padding = [b'\n'];
+    if size % 2 == 1 {
+        deb.read_exact(&mut padding).map_err(read_failure)?;
     }
-    Ok(())
+    if padding == *b"\n" { Ok(()) } else { Err(refuse_archive("has a malformed ar header")) }
 }

@@ -40,8 +40,9 @@ pub(super) fn describe(head: &[u8]) -> String {
     } else {
         return format!("it begins with the bytes {}", hex::encode(&head[..head.len().min(8)]));
     };
-    let quote: String = String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{what}, `{}`", quote.escape_debug().take(60).collect::<String>())
+    let words = String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let quote: String = words.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
+    format!("{what}, `{quote}`")
 }
 
 #[cfg(test)]

@@ -1,112 +1,21 @@
-//! The ELF gate: lets a program pass if the target's kernel and C library can load it.
+//! Reads what the loader reads of an ELF file: program headers and the dynamic segment.
 //!
-//! What decides is what the loader reads: program headers and the dynamic segment. Section headers, which a file may
-//! lack, only serve to name a symbol.
+//! Section headers, which a file may lack, only serve to name a symbol.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use object::LittleEndian as LE;
 use object::elf as abi;
+use object::read::ReadRef;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
-use object::read::{ReadCache, ReadCacheOps, ReadRef};
 
-use super::tar::show;
+use super::{damaged, refuse};
 use crate::artifact::Arch;
-use crate::failure::{Class, Failure};
-use crate::target::Target;
-
-/// What an ELF file needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ElfReport {
-    /// The architecture it was built for.
-    pub machine: Arch,
-    /// The program that loads it, such as `/lib64/ld-linux-x86-64.so.2`.
-    pub interpreter: Option<String>,
-    /// The newest glibc version that one of its symbols needs.
-    pub glibc: Option<(u32, u32)>,
-    /// The libraries it names, in their order.
-    pub needed: Vec<String>,
-    /// Whether it runs without any library.
-    pub is_static: bool,
-}
-
-/// What a file is installed as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Somebody executes it.
-    Program,
-    /// It is loaded by a program, or only lies there.
-    Library,
-}
-
-/// Whether these leading bytes claim to be an ELF file.
-pub(super) fn is_elf(head: &[u8]) -> bool {
-    head.starts_with(b"\x7fELF")
-}
-
-/// Checks that the file behind `reader` loads on `target`; `name` is what messages call it.
-///
-/// Reads headers and tables only: memory stays in proportion to the dynamic symbols, and below 64 MiB for any input.
-///
-/// # Errors
-/// A [`Failure`] of [`Class::Verification`] that says what the file needs and the target lacks.
-pub fn check(name: &str, reader: impl Read + Seek, arch: Arch, target: Target, role: Role) -> Result<ElfReport> {
-    let cache = ReadCache::new(reader);
-    let data = Frugal { cache: &cache, budget: &Cell::new(64 << 20) };
-    let elf = Elf::parse(name, data, arch)?;
-    let interpreter = elf.interpreter()?;
-    let standard = match arch {
-        Arch::Amd64 => "/lib64/ld-linux-x86-64.so.2",
-        Arch::Arm64 => "/lib/ld-linux-aarch64.so.1",
-    };
-    match interpreter.as_deref() {
-        None => {}
-        Some(path) if path == standard => {}
-        Some(path) if path.contains("/ld-musl-") => {
-            return Err(refuse(
-                format!("{name} is built for musl (interpreter `{path}`), {target} has glibc"),
-                "use a static build, or one for glibc",
-            ));
-        }
-        Some(path) => {
-            return Err(refuse(
-                format!("{name} needs the interpreter `{path}`, {target} has `{standard}`"),
-                "use a static build, or one for the distribution's own loader",
-            ));
-        }
-    }
-    let dynamic = elf.dynamic()?;
-    if role == Role::Program && interpreter.is_none() && !dynamic.needed.is_empty() {
-        return Err(refuse(
-            format!("{name} is a shared library, not a program"),
-            "a library takes a mode such as \"0644\" or a name that ends in `.so`",
-        ));
-    }
-    let newest = elf.newest_glibc(&dynamic)?;
-    let glibc = match newest {
-        None => None,
-        Some(need) => {
-            let has = target.glibc();
-            if need.version.is_none_or(|version| version > has) {
-                let symbol = elf.symbol_with(need.index).map(|symbol| format!(" (symbol `{symbol}`)"));
-                let symbol = symbol.unwrap_or_default();
-                let message = format!("{name} needs {}{symbol}, {target} has {}.{}", need.name, has.0, has.1);
-                return Err(refuse(message, "use a static build, an older version, or another --target"));
-            }
-            need.version
-        }
-    };
-    let is_static = interpreter.is_none() && dynamic.needed.is_empty();
-    Ok(ElfReport { machine: arch, interpreter, glibc, needed: dynamic.needed, is_static })
-}
+use crate::stage::tar::show;
 
 /// An ELF file whose headers are those of a program or library for Linux on the wanted architecture.
-struct Elf<'a, D> {
+pub(super) struct Elf<'a, D> {
     name: &'a str,
     data: D,
     header: &'a abi::FileHeader64<LE>,
@@ -115,8 +24,8 @@ struct Elf<'a, D> {
 
 /// What the dynamic segment says.
 #[derive(Default)]
-struct DynamicSegment {
-    needed: Vec<String>,
+pub(super) struct DynamicSegment {
+    pub(super) needed: Vec<String>,
     /// Where the strings are in the file.
     strings: Range<u64>,
     /// Where the version needs are in the file, and how many libraries they list.
@@ -124,16 +33,16 @@ struct DynamicSegment {
 }
 
 /// A version of glibc that must be there.
-struct GlibcNeed {
-    name: String,
+pub(super) struct GlibcNeed {
+    pub(super) name: String,
     /// `None` for one that no release promises.
-    version: Option<(u32, u32)>,
+    pub(super) version: Option<(u32, u32)>,
     /// How the symbol table refers to it.
-    index: abi::VersionIndex,
+    pub(super) index: abi::VersionIndex,
 }
 
 impl<'a, D: ReadRef<'a>> Elf<'a, D> {
-    fn parse(name: &'a str, data: D, arch: Arch) -> Result<Self> {
+    pub(super) fn parse(name: &'a str, data: D, arch: Arch) -> Result<Self> {
         const CHECK: &str = "check the URL and whose digest is pinned";
         let wrong = |what: String| Err(refuse(format!("{name} {what}"), CHECK));
         let length = data.len().map_err(|()| damaged(name, "length"))?;
@@ -178,7 +87,7 @@ impl<'a, D: ReadRef<'a>> Elf<'a, D> {
         Ok(Self { name, data, header, segments })
     }
 
-    fn interpreter(&self) -> Result<Option<String>> {
+    pub(super) fn interpreter(&self) -> Result<Option<String>> {
         for segment in self.segments {
             let path = segment.interpreter(LE, self.data).map_err(|_broken| self.damaged("interpreter"))?;
             if let Some(path) = path {
@@ -188,7 +97,7 @@ impl<'a, D: ReadRef<'a>> Elf<'a, D> {
         Ok(None)
     }
 
-    fn dynamic(&self) -> Result<DynamicSegment> {
+    pub(super) fn dynamic(&self) -> Result<DynamicSegment> {
         let broken = || self.damaged("dynamic segment");
         let mut dynamic = DynamicSegment::default();
         let Some(segment) = self.segments.iter().find(|segment| segment.p_type(LE) == abi::PT_DYNAMIC) else {
@@ -221,7 +130,7 @@ impl<'a, D: ReadRef<'a>> Elf<'a, D> {
     }
 
     /// The newest glibc that must be there; needs that the linker marked as weak do not keep a program from loading.
-    fn newest_glibc(&self, dynamic: &DynamicSegment) -> Result<Option<GlibcNeed>> {
+    pub(super) fn newest_glibc(&self, dynamic: &DynamicSegment) -> Result<Option<GlibcNeed>> {
         let broken = |()| self.damaged("version needs");
         let after = |at: u64, step: u32| at.checked_add(step.into()).ok_or(());
         let mut newest: Option<GlibcNeed> = None;
@@ -254,7 +163,7 @@ impl<'a, D: ReadRef<'a>> Elf<'a, D> {
     }
 
     /// One symbol that needs the version `index`; nothing if the file's section headers are of no help.
-    fn symbol_with(&self, index: abi::VersionIndex) -> Option<String> {
+    pub(super) fn symbol_with(&self, index: abi::VersionIndex) -> Option<String> {
         let sections = self.header.sections(LE, self.data).ok()?;
         let symbols = sections.symbols(LE, self.data, abi::SHT_DYNSYM).ok()?;
         let (versions, _) = sections.gnu_versym(LE, self.data).ok()??;
@@ -295,87 +204,4 @@ fn glibc_version(name: &[u8]) -> Option<(u32, u32)> {
     }
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))
-}
-
-fn refuse(message: String, hint: &str) -> anyhow::Error {
-    anyhow!(Failure::new(Class::Verification, message).hint(hint))
-}
-
-fn damaged(name: &str, what: &str) -> anyhow::Error {
-    refuse(
-        format!("{name} is a damaged ELF file: its {what} cannot be read"),
-        "check the URL and whose digest is pinned",
-    )
-}
-
-/// Lends out at most a budget of bytes, because the cache keeps all it ever read and tables can claim any size.
-struct Frugal<'a, R: ReadCacheOps> {
-    cache: &'a ReadCache<R>,
-    budget: &'a Cell<u64>,
-}
-
-impl<R: ReadCacheOps> Clone for Frugal<'_, R> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R: ReadCacheOps> Copy for Frugal<'_, R> {}
-
-impl<R: ReadCacheOps> Frugal<'_, R> {
-    /// What the cache spends on an entry beside its bytes is counted too, or a million small reads would pass for few.
-    fn spend(self, size: u64) -> Result<(), ()> {
-        self.budget.set(self.budget.get().checked_sub(size.max(256)).ok_or(())?);
-        Ok(())
-    }
-}
-
-impl<'a, R: ReadCacheOps> ReadRef<'a> for Frugal<'a, R> {
-    fn len(self) -> Result<u64, ()> {
-        self.cache.len()
-    }
-
-    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
-        self.spend(size)?;
-        self.cache.read_bytes_at(offset, size)
-    }
-
-    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
-        let found = self.cache.read_bytes_at_until(range, delimiter)?;
-        self.spend(found.len() as u64)?;
-        Ok(found)
-    }
-}
-
-/// Reads a file by offset, so that its cursor, which others may share, stays where it is.
-#[derive(Debug)]
-pub(super) struct FileAt<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl<'a> FileAt<'a> {
-    pub(super) fn new(file: &'a File) -> Self {
-        Self { file, at: 0 }
-    }
-}
-
-impl Read for FileAt<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(buf, self.at)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-impl Seek for FileAt<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let (base, offset) = match to {
-            SeekFrom::Start(at) => (at, 0),
-            SeekFrom::Current(offset) => (self.at, offset),
-            SeekFrom::End(offset) => (self.file.metadata()?.len(), offset),
-        };
-        self.at = base.checked_add_signed(offset).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
 }

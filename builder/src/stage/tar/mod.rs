@@ -3,13 +3,16 @@
 //! The `tar` crate is not used for reading: it allocates what a long-name header claims, stops a pax header at an empty
 //! line, takes a negative size for a huge one, and does not look behind the first block of zeros.
 
+mod header;
+mod pax;
+
 use std::io::{self, Read};
 
 use anyhow::Result;
 
 use super::archive::{read_failure, refuse, refuse_archive};
-
-const BLOCK: usize = 512;
+use header::{BLOCK, Header, field};
+use pax::Pax;
 
 /// More than any honest long name or pax header needs; Linux ends paths at 4 KiB.
 const EXTENSION_LIMIT: u64 = 64 << 10;
@@ -116,7 +119,7 @@ impl<R: Read> TarReader<R> {
             b'6' => return Err(refuse(format!("member `{shown}` is a named pipe"))),
             b'S' => return Err(refuse(format!("member `{shown}` is a sparse file"))),
             other => {
-                let kind = char::from(other).escape_default();
+                let kind = other.escape_ascii();
                 return Err(refuse(format!("member `{shown}` is of the unusual type `{kind}`")));
             }
         };
@@ -229,116 +232,6 @@ fn one_of(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>) -> Result<Option<Vec<u8>>>
         (Some(gnu), Some(_)) => Err(refuse_archive(format!("gives member `{}` two names", show(&gnu)))),
         (gnu, pax) => Ok(gnu.or(pax)),
     }
-}
-
-/// The pax records that matter: POSIX.1-2017, pax, "pax Header Block". Times, comments and attributes are not restored.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Pax {
-    path: Option<Vec<u8>>,
-    linkpath: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    is_sparse: bool,
-}
-
-impl Pax {
-    /// Reads `<length> <key>=<value>\n` records; the length counts all of it.
-    fn parse(mut records: &[u8]) -> Result<Self> {
-        let malformed = || refuse_archive("has a malformed pax header");
-        let mut pax = Self::default();
-        while !records.is_empty() {
-            let digits = records.iter().take_while(|b| b.is_ascii_digit()).count();
-            let length = decimal(&records[..digits]).map_err(|_not_a_length| malformed())?;
-            let length = usize::try_from(length)?;
-            let record = records.get(..length).ok_or_else(malformed)?;
-            let body = record.get(digits..).and_then(|rest| rest.strip_prefix(b" ")?.strip_suffix(b"\n"));
-            let body = body.ok_or_else(malformed)?;
-            let equals = body.iter().position(|b| *b == b'=').ok_or_else(malformed)?;
-            pax.apply(&body[..equals], &body[equals + 1..])?;
-            records = &records[length..];
-        }
-        Ok(pax)
-    }
-
-    fn apply(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        match key {
-            b"path" => set(&mut self.path, value.to_vec()),
-            b"linkpath" => set(&mut self.linkpath, value.to_vec()),
-            b"size" => set(&mut self.size, decimal(value)?),
-            b"uid" => set(&mut self.uid, decimal(value)?),
-            b"gid" => set(&mut self.gid, decimal(value)?),
-            _ => {
-                self.is_sparse |= key.starts_with(b"GNU.sparse.");
-                Ok(())
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-fn decimal(value: &[u8]) -> Result<u64> {
-    let text = std::str::from_utf8(value).unwrap_or_default();
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if digits => Ok(number),
-        _ => Err(refuse_archive(format!("has the pax number `{}`", show(value)))),
-    }
-}
-
-/// One block that describes a member. Offsets: POSIX.1-2017, pax, "ustar Interchange Format".
-#[derive(Debug)]
-struct Header([u8; BLOCK]);
-
-impl Header {
-    fn verify(&self) -> Result<()> {
-        // The checksum counts its own field as spaces.
-        let sum = self.0[..148].iter().chain(&self.0[156..]).map(|b| u64::from(*b)).sum::<u64>() + 8 * 32;
-        match self.number(148..156, "checksum") {
-            Ok(stated) if stated == sum => Ok(()),
-            _ => Err(refuse_archive("has a header with a wrong checksum")),
-        }
-    }
-
-    fn name(&self) -> Vec<u8> {
-        let name = field(&self.0[..100]);
-        // GNU's own format (`ustar  `) keeps times where POSIX keeps the prefix.
-        let prefix = if &self.0[257..263] == b"ustar\0" { field(&self.0[345..500]) } else { b"" };
-        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
-    }
-
-    /// A number in octal, or in GNU's base 256 where the first bit is set.
-    fn number(&self, at: std::ops::Range<usize>, what: &str) -> Result<u64> {
-        let bytes = &self.0[at];
-        let shown = || show(field(&self.0[..100]));
-        if bytes[0] & 0x80 != 0 {
-            if bytes[0] & 0x40 != 0 {
-                return Err(refuse(format!("member `{}` has a negative {what}", shown())));
-            }
-            let mut number = u64::from(bytes[0] & 0x3f);
-            for byte in &bytes[1..] {
-                if number >> 56 != 0 {
-                    return Err(refuse(format!("member `{}` has an impossible {what}", shown())));
-                }
-                number = number << 8 | u64::from(*byte);
-            }
-            return Ok(number);
-        }
-        let digits = field(bytes).trim_ascii();
-        if digits.iter().any(|b| !(b'0'..=b'7').contains(b)) {
-            return Err(refuse(format!("member `{}` has the {what} `{}`", shown(), show(digits))));
-        }
-        // At most twelve octal digits: 36 bits.
-        Ok(digits.iter().fold(0, |number, digit| number << 3 | u64::from(digit - b'0')))
-    }
-}
-
-/// A field up to its first NUL.
-fn field(bytes: &[u8]) -> &[u8] {
-    bytes.split(|b| *b == 0).next().unwrap_or_default()
 }
 
 /// A name for messages: printable and short.
