@@ -70,15 +70,27 @@ fn as_json(text: &str) -> Option<Value> {
 fn parse(merged: &Value) -> Result<Values> {
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(merged, &mut track);
-    Values::deserialize(deserializer).map_err(|error| {
-        let (key, why) = (track.path().to_string(), error.to_string());
-        let failure = Failure::new(Class::Usage, format!("value `{key}`: {why}"));
-        match suggest::hint_for_unknown(&why) {
-            Some(hint) => failure.hint(hint),
-            None => failure.hint("docs/templates.md lists every key with its type"),
+    Values::deserialize(deserializer).map_err(|error| refusal(&track.path().to_string(), &error.to_string()).into())
+}
+
+/// serde's words for a mistake, in those of people who write values and not Rust.
+fn refusal(key: &str, why: &str) -> Failure {
+    let failure = |why: &str| Failure::new(Class::Usage, format!("value `{key}`: {why}"));
+    match suggest::hint_for_unknown(why) {
+        Some(_) if key.starts_with("containerd.mirrors.") => {
+            failure("no such key").hint("quote a registry host, it has dots: `containerd.mirrors.\"docker.io\".endpoints`")
         }
-        .into()
-    })
+        Some(hint) => failure("no such key").hint(hint),
+        None => {
+            let why = match why.split_once("expected ") {
+                Some((found, "u8")) => format!("{found}expected a number from 0 to 255"),
+                Some((found, "u16" | "u32")) => format!("{found}expected a whole number"),
+                Some((found, expected)) if expected.starts_with("struct ") => format!("{found}expected a map of values"),
+                _ => why.to_owned(),
+            };
+            failure(&why).hint("docs/templates.md lists every key with its type")
+        }
+    }
 }
 
 /// `a."b.c".d=value` as keys and value text.
@@ -181,7 +193,22 @@ mod tests {
             refusal(&["a..b=5"]),
             refusal(&["a.\"b=5"]),
         ]
-        .join("\n"), @"");
+        .join("\n"), @r#"
+value `kubelet.maxPods`: invalid type: string "many", expected u32 | docs/templates.md lists every key with its type
+value `kubelet.maxPods`: invalid type: string "1e2", expected u32 | docs/templates.md lists every key with its type
+value `kubelet.maxPods`: invalid value: integer `-1`, expected u32 | docs/templates.md lists every key with its type
+value `kubelet.failSwapOn`: invalid type: string "no", expected a boolean | docs/templates.md lists every key with its type
+value `kubelet.maxPod`: unknown field `maxPod`, expected one of `maxPods`, `clusterDns`, `clusterDomain`, `imageGcHighThresholdPercent`, `imageGcLowThresholdPercent`, `evictionHard`, `failSwapOn`, `protectKernelDefaults`, `serverTlsBootstrap`, `rotateCertificates`, `resolvConf`, `tlsCipherSuites`, `systemReserved`, `kubeReserved`, `featureGates`, `registerWithTaints`, `nodeLabels`, `extraConfig` | did you mean `maxPods` instead of `maxPod`?
+value `kubelt`: unknown field `kubelt`, expected one of `kubelet`, `containerd`, `network`, `himds`, `custom` | did you mean `kubelet` instead of `kubelt`?
+value `kubelet.clusterDns[0]`: invalid IP address syntax | docs/templates.md lists every key with its type
+value `kubelet.maxPods`: invalid type: map, expected u32 | docs/templates.md lists every key with its type
+value `kubelet`: invalid type: integer `5`, expected struct Kubelet | docs/templates.md lists every key with its type
+value `containerd.mirrors.docker.io`: unknown field `io`, expected one of `endpoints`, `ca`, `skipVerify`, `overridePath` | known here: endpoints, ca, skipVerify, overridePath
+`--set maxPods`: it has no `=` | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots
+`--set =5`: it has an empty key | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots
+`--set a..b=5`: it has an empty key | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots
+`--set a."b=5`: a quote is not closed | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots
+"#);
     }
 
     #[test]
@@ -205,6 +232,24 @@ mod tests {
             refusal(&["himds.resource=a&b"]),
             refusal(&["himds.timeoutSeconds=0"]),
         ]
-        .join("\n"), @"");
+        .join("\n"), @r#"
+value `kubelet.imageGcLowThresholdPercent`: 90 must be below imageGcHighThresholdPercent | imageGcHighThresholdPercent is 85, and must be 100 at most
+value `kubelet.nodeLabels."node-role.kubernetes.io/worker"`: "x" is not a label that a kubelet may set | use a prefix of your own, `node.kubernetes.io/`, or label the node from the cluster's side
+value `kubelet.nodeLabels."a b"`: "x" is no label | name and value are 1 to 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit
+value `kubelet.nodeLabels."Example/a"`: "x" has a prefix that is no DNS name | no hint
+value `kubelet.nodeLabels."a"`: "$(reboot)" is no label | name and value are 1 to 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit
+value `containerd.metricsAddress`: "0.0.0.0:1338" is not on the loopback interface | metrics name every image and container of the node: serve them through an agent
+value `containerd.mirrors."../.."`: "../.." is no registry host | write the host as image names spell it, without scheme and path: `docker.io`, `_default`
+value `containerd.mirrors."docker.io".endpoints`: "[]" names no endpoint | no hint
+value `containerd.mirrors."docker.io".endpoints`: "mirror" is no plain http or https URL | no hint
+value `containerd.mirrors."docker.io".ca`: "ca.crt" is no absolute path | write it in full, without `.`, `..` and a slash at the end
+value `network.cniBinDir`: "opt/cni/bin" is no absolute path | write it in full, without `.`, `..` and a slash at the end
+value `himds.endpoint`: "http://169.254.169.254" is not on the loopback interface | the Arc agent listens on `http://localhost:40342`
+value `himds.endpoint`: "http://localhost@evil.example" is no plain http or https URL | no hint
+value `himds.endpoint`: "https://localhost" is not on the loopback interface | the Arc agent listens on `http://localhost:40342`
+value `himds.tokensDirectory`: "/var/../tmp" is no absolute path | write it in full, without `.`, `..` and a slash at the end
+value `himds.resource`: "a&b" must be letters, digits and `:/.-_` | no hint
+value `himds.timeoutSeconds`: 0 would wait forever | a second is the least
+"#);
     }
 }

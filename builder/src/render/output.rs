@@ -57,7 +57,12 @@ fn mapping(path: &OverlayPath, bytes: &[u8]) -> Result<serde_json::Map<String, V
     match serde_yaml::from_str(text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => bail!(refuse(path, "is YAML, but no mapping")),
-        Err(error) => bail!(refuse(path, &format!("is not YAML: {error}"))),
+        // The error goes on with an excerpt of several lines.
+        Err(error) => {
+            let why = error.to_string();
+            let first = why.lines().next().unwrap_or_default();
+            bail!(refuse(path, &format!("is not YAML: {}", first.trim_start_matches("error: "))))
+        }
     }
 }
 

@@ -235,3 +235,18 @@ fn variables(context: &serde_json::Value) -> Vec<String> {
     collect("", context, &mut found);
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_tree_is_built_in_and_nothing_else() {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+        let mut found = Vec::new();
+        walk(&tree, "", &mut found).expect("the tree can be read");
+        let mut names: Vec<&str> = found.iter().map(|template| template.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, BUILT_IN.map(|(name, _)| name));
+    }
+}
