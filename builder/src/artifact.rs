@@ -67,6 +67,8 @@ pub enum Proof {
         /// Who else pins the same digest.
         by: Vec<String>,
     },
+    /// Supplied by whoever ran the builder.
+    Local,
 }
 
 impl Proof {
@@ -75,6 +77,7 @@ impl Proof {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Pinned { .. } => "pinned",
+            Self::Local => "local",
         }
     }
 }

@@ -1,3 +1,5 @@
-//! Builds bundles.
+//! `flexnode-build`; everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    flexnode_build::cli::main()
+}

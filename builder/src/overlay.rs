@@ -102,6 +102,8 @@ impl Mode {
     pub const FILE: Self = Self(0o644);
     /// rwxr-xr-x
     pub const DIRECTORY: Self = Self(0o755);
+    /// What every symbolic link has.
+    pub const LINK: Self = Self(0o777);
 
     /// The bits.
     #[must_use]

@@ -1,0 +1,12 @@
+//! The bundle: a plain overlay in a tar.zst whose first member says what every other member must be.
+
+pub mod diff;
+pub mod inspect;
+mod manifest;
+mod pack;
+mod read;
+pub mod verify;
+
+pub use self::manifest::{BuiltBy, Component, Item, Kind, MANIFEST_PATH, Manifest};
+pub use self::pack::{Packed, Packing, pack};
+pub use self::read::{Bundle, Member, digest_file_of};

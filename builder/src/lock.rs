@@ -1,0 +1,230 @@
+//! The lock: every artifact of a bundle, pinned. All that follows is a function of it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Arch, Artifact};
+use crate::atomic;
+use crate::digest::Digest;
+use crate::document;
+use crate::failure::{Class, Failure};
+use crate::request::{Request, Wanted};
+use crate::target::Target;
+
+/// The format of locks that this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// A resolution, written as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lock {
+    version: u32,
+    /// Over request and catalog: whether the resolution is still that of its inputs.
+    fingerprint: Digest,
+    /// The catalog it was resolved with.
+    catalog: Digest,
+    /// What was asked for.
+    request: Request,
+    /// The Kubernetes version.
+    pub kubernetes: Version,
+    /// Last day of upstream support of that minor.
+    pub end_of_life: Date,
+    /// The nodes' architecture.
+    pub arch: Arch,
+    /// The distribution that the nodes run.
+    pub target: Target,
+    /// The sandbox image.
+    pub pause_image: String,
+    /// Rules that are broken with permission.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<Allowed>,
+    /// What to fetch, sorted by name.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// A rule that is broken with permission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Allowed {
+    /// The rule's name.
+    pub rule: String,
+    /// The component that breaks it.
+    pub component: String,
+    /// Its version.
+    pub version: String,
+    /// What may go wrong.
+    pub why: String,
+}
+
+/// What resolution found.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The Kubernetes version.
+    pub kubernetes: Version,
+    /// Last day of upstream support of that minor.
+    pub end_of_life: Date,
+    /// The sandbox image.
+    pub pause_image: String,
+    /// Rules that are broken with permission.
+    pub allowed: Vec<Allowed>,
+    /// What to fetch.
+    pub artifacts: Vec<Artifact>,
+}
+
+impl Lock {
+    /// Pins what was resolved.
+    #[must_use]
+    pub fn new(request: Request, catalog: Digest, resolved: Resolved) -> Self {
+        let mut artifacts = resolved.artifacts;
+        artifacts.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            version: FORMAT,
+            fingerprint: fingerprint(&request, catalog),
+            catalog,
+            kubernetes: resolved.kubernetes,
+            end_of_life: resolved.end_of_life,
+            arch: request.arch.unwrap_or_default(),
+            target: request.target.unwrap_or_default(),
+            pause_image: resolved.pause_image,
+            allowed: resolved.allowed,
+            artifacts,
+            request,
+        }
+    }
+
+    /// Reads a lock.
+    ///
+    /// # Errors
+    /// When it is of another format, or its parts contradict each other.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(&document::read(path)?, &path.display().to_string())
+    }
+
+    /// Parses a lock called `name`.
+    ///
+    /// # Errors
+    /// As for [`Lock::read`].
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let renew = |request: &Request| format!("renew it: flexnode-build lock {} -o {name}", request.flags());
+        #[derive(Deserialize)]
+        struct Format {
+            version: u32,
+        }
+        let Format { version } = document::parse_json(text, name)?;
+        if version != FORMAT {
+            bail!(
+                Failure::new(
+                    Class::Resolution,
+                    format!("{name} has lock format {version}, this program reads {FORMAT}")
+                )
+                .hint("use the flexnode-build that wrote it, or write it again with `flexnode-build lock`")
+            );
+        }
+        let lock: Self = document::parse_json(text, name)?;
+        if lock.fingerprint != fingerprint(&lock.request, lock.catalog) {
+            bail!(
+                Failure::new(
+                    Class::Resolution,
+                    format!("{name} was changed by hand: its fingerprint is not that of its request")
+                )
+                .hint(renew(&lock.request))
+            );
+        }
+        if let Some(twice) = lock.artifacts.windows(2).find(|pair| pair[0].name >= pair[1].name) {
+            bail!(
+                Failure::new(Class::Resolution, format!("{name} lists {} twice or out of order", twice[1].name))
+                    .hint(renew(&lock.request))
+            );
+        }
+        Ok(lock)
+    }
+
+    /// Writes the lock atomically.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        atomic::write(path, self.to_json()?.as_bytes()).with_context(|| format!("writing the lock {}", path.display()))
+    }
+
+    /// The lock as it is written.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self).context("encoding the lock")? + "\n")
+    }
+
+    /// The artifact called `name`.
+    #[must_use]
+    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.name == name)
+    }
+
+    /// The version of containerd, whichever build of it is locked.
+    ///
+    /// # Errors
+    /// When the lock holds none.
+    pub fn containerd(&self) -> Result<Version> {
+        let artifact = self.artifact("containerd").or_else(|| self.artifact("containerd-static"));
+        let artifact = artifact.context("the lock holds no containerd")?;
+        Version::parse(&artifact.version).with_context(|| format!("reading the version of {artifact}"))
+    }
+
+    /// Refuses a lock that is not what `asked` asks for; what `asked` leaves open fits.
+    ///
+    /// # Errors
+    /// Every difference, and how to renew the lock.
+    pub fn check_fits(&self, asked: &Request, name: &str) -> Result<()> {
+        let mut differences = Vec::new();
+        let mut version = |flag: &str, component: &str, wanted: &Option<Wanted>, locked: Option<Version>| {
+            let Some(wanted) = wanted else { return };
+            if !locked.as_ref().is_some_and(|locked| wanted.matches(locked)) {
+                let locked = locked.map_or("none".to_owned(), |locked| locked.to_string());
+                differences.push(format!("it has {component} {locked}, {flag} asks for {wanted}"));
+            }
+        };
+        let locked = |name: &str| self.artifact(name).and_then(|artifact| Version::parse(&artifact.version).ok());
+        version("--k8s", "Kubernetes", &asked.kubernetes, Some(self.kubernetes.clone()));
+        version("--containerd", "containerd", &asked.containerd, self.containerd().ok());
+        version("--runc", "runc", &asked.runc, locked("runc"));
+        version("--cni", "CNI plugins", &asked.cni, locked("cni-plugins"));
+        version("--crictl", "crictl", &asked.crictl, locked("crictl"));
+        if let Some(arch) = asked.arch.filter(|arch| *arch != self.arch) {
+            differences.push(format!("it is for {}, --arch asks for {arch}", self.arch));
+        }
+        if let Some(target) = asked.target.filter(|target| *target != self.target) {
+            differences.push(format!("it is for {}, --target asks for {target}", self.target));
+        }
+        if let Some(image) = asked.pause_image.as_ref().filter(|image| **image != self.pause_image) {
+            differences.push(format!("its pause image is {}, --pause-image asks for {image}", self.pause_image));
+        }
+        for with in asked.with.difference(&self.request.with) {
+            differences.push(format!("it was made without --with {with}"));
+        }
+        for rule in asked.allow.difference(&self.request.allow) {
+            differences.push(format!("it was made without --allow {rule}"));
+        }
+        if !asked.components.is_empty() && asked.components != self.request.components {
+            differences.push("its extra components are not those of the spec".to_owned());
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let spec = if asked.components.is_empty() { "" } else { " --spec …" };
+        bail!(
+            Failure::new(Class::Resolution, format!("{name} does not fit: {}", differences.join("; ")))
+                .hint(format!("renew it: flexnode-build lock {}{spec} -o {name}", asked.flags()))
+        )
+    }
+}
+
+fn fingerprint(request: &Request, catalog: Digest) -> Digest {
+    let request = serde_json::to_vec(request).unwrap_or_default();
+    Digest::of(&[request.as_slice(), catalog.to_string().as_bytes()].concat())
+}

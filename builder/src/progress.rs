@@ -1,0 +1,208 @@
+//! What the builder tells a person while it works: bars on a terminal, plain lines elsewhere, or only warnings.
+//!
+//! All of it goes to standard error; standard output is for data.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where progress goes. Clones share one terminal.
+#[derive(Clone)]
+pub enum Progress {
+    /// A bar for each download and one for all of them.
+    Bars(Bars),
+    /// One line for each thing that happened.
+    Plain(Lines),
+    /// Warnings alone.
+    Quiet(Lines),
+}
+
+impl Progress {
+    /// Bars on a terminal that can move its cursor, plain lines elsewhere; with `quiet`, warnings alone.
+    #[must_use]
+    pub fn detect(quiet: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if quiet {
+            Self::Quiet(Lines::stderr())
+        } else if io::stderr().is_terminal() && !dumb {
+            Self::Bars(Bars::default())
+        } else {
+            Self::Plain(Lines::stderr())
+        }
+    }
+
+    /// Plain lines to a writer of the caller's.
+    #[must_use]
+    pub fn plain_to(writer: impl Write + Send + 'static) -> Self {
+        Self::Plain(Lines(Arc::new(Mutex::new(writer))))
+    }
+
+    /// Names the stage that begins.
+    pub fn stage(&self, name: &str) {
+        self.note(name);
+    }
+
+    /// Tells what a person may want to know. One line, without a final full stop.
+    pub fn note(&self, text: &str) {
+        match self {
+            Self::Bars(bars) => bars.print(text),
+            Self::Plain(lines) => lines.print(text),
+            Self::Quiet(_) => {}
+        }
+    }
+
+    /// Tells what a person should look at; `--quiet` does not silence it.
+    pub fn warn(&self, text: &str) {
+        let (before, after) = if coloured() { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
+        match self {
+            Self::Bars(bars) => bars.print(&format!("{before}warning:{after} {text}")),
+            Self::Plain(lines) | Self::Quiet(lines) => lines.print(&format!("warning: {text}")),
+        }
+    }
+
+    /// Begins a download of `total` bytes, where that is known.
+    #[must_use]
+    pub fn download(&self, name: &str, total: Option<u64>) -> Task {
+        let bar = match self {
+            Self::Bars(bars) => Some(bars.begin(name, total)),
+            Self::Plain(_) | Self::Quiet(_) => None,
+        };
+        Task { progress: self.clone(), name: name.to_owned(), bar }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bars(_) => "Bars",
+            Self::Plain(_) => "Plain",
+            Self::Quiet(_) => "Quiet",
+        })
+    }
+}
+
+/// Colour only where a person sees it, and not against <https://no-color.org>.
+fn coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// One download. Dropped without [`Task::done`], it just disappears from the screen.
+#[derive(Debug)]
+pub struct Task {
+    progress: Progress,
+    name: String,
+    bar: Option<DownloadBar>,
+}
+
+impl Task {
+    /// `n` more bytes are there.
+    pub fn advance(&self, n: u64) {
+        if let Some(bar) = &self.bar {
+            bar.own.inc(n);
+            bar.total.inc(n);
+        }
+    }
+
+    /// What was there counts no more: the download starts over.
+    pub fn restart(&self) {
+        if let Some(bar) = &self.bar {
+            bar.total.dec(bar.own.position());
+            bar.own.reset();
+        }
+    }
+
+    /// The download is complete and verified; `summary` says how large it is and where it came from.
+    pub fn done(self, summary: &str) {
+        self.progress.note(&format!("{}: {summary}", self.name));
+    }
+}
+
+/// The two bars that a download moves.
+#[derive(Debug)]
+struct DownloadBar {
+    own: ProgressBar,
+    total: ProgressBar,
+    running: Arc<AtomicUsize>,
+}
+
+impl Drop for DownloadBar {
+    fn drop(&mut self) {
+        self.own.finish_and_clear();
+        if self.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.total.finish_and_clear();
+        }
+    }
+}
+
+/// Lines to a writer that clones share.
+#[derive(Clone)]
+pub struct Lines(Arc<Mutex<dyn Write + Send>>);
+
+impl Lines {
+    fn stderr() -> Self {
+        Self(Arc::new(Mutex::new(io::stderr())))
+    }
+
+    fn print(&self, line: &str) {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody can be told that standard error is closed, and a build must not fail for it.
+        drop(writeln!(writer, "{line}"));
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lines")
+    }
+}
+
+/// Bars below each other, the sum of all downloads last.
+#[derive(Debug, Clone)]
+pub struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    running: Arc<AtomicUsize>,
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        let all = MultiProgress::new();
+        // Hidden until it is among the others, or it would draw on a line of its own.
+        let total = all.add(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()));
+        total.set_style(style(KNOWN));
+        total.set_message("total");
+        Self { all, total, running: Arc::default() }
+    }
+}
+
+const KNOWN: &str = "{msg:24!} {wide_bar} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}";
+const UNKNOWN: &str = "{msg:24!} {spinner} {bytes:>10} {bytes_per_sec:>12}";
+
+impl Bars {
+    fn begin(&self, name: &str, total: Option<u64>) -> DownloadBar {
+        if self.running.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.total.reset();
+            self.total.set_length(0);
+        }
+        let own = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let own = self.all.insert_before(&self.total, own);
+        own.set_style(style(if total.is_some() { KNOWN } else { UNKNOWN }));
+        own.set_message(name.to_owned());
+        self.total.inc_length(total.unwrap_or(0));
+        own.enable_steady_tick(Duration::from_millis(200));
+        DownloadBar { own, total: self.total.clone(), running: Arc::clone(&self.running) }
+    }
+
+    fn print(&self, line: &str) {
+        // The same as for `Lines`: a closed terminal is no reason to stop.
+        drop(self.all.println(line));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_invalid| ProgressStyle::default_bar())
+}

@@ -1,0 +1,130 @@
+//! Finds the data archive of a Debian package: deb(5), an ar archive of three members in a fixed order.
+//!
+//! Only the layout that dpkg itself writes is taken. That is 60 bytes per header with no long names, so no general
+//! ar reader stands between us and the bytes.
+
+use std::io::{self, BufRead, Read};
+
+use anyhow::Result;
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+
+use super::archive::{read_failure, refuse, refuse_archive};
+use super::tar::show;
+
+/// xz -9 needs 65 MiB to unpack; `dpkg-deb` uses -6 with 9 MiB.
+const XZ_MEMORY_KIB: u32 = 128 << 10;
+
+/// zstd's own default; `dpkg-deb` stays below it.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Hands the unpacked data archive to `visit`, which must read it to its end.
+///
+/// # Errors
+/// A refusal if the package is not laid out as dpkg does it, whatever the decoder or `visit` reports otherwise.
+pub(super) fn read_data(mut deb: impl BufRead, visit: impl FnOnce(&mut dyn Read) -> Result<()>) -> Result<()> {
+    let mut magic = [0; 8];
+    deb.read_exact(&mut magic).map_err(read_failure)?;
+    if magic != *b"!<arch>\n" {
+        return Err(refuse_archive("is no Debian package"));
+    }
+
+    let version = expect_member(&mut deb, "debian-binary")?;
+    let mut text = Vec::new();
+    (&mut deb).take(version.size.min(16)).read_to_end(&mut text).map_err(read_failure)?;
+    if text != b"2.0\n" {
+        return Err(refuse(format!("`debian-binary` says `{}`, not version 2.0", show(&text))));
+    }
+
+    let control = expect_member(&mut deb, "control.tar")?;
+    skip(&mut deb, control.size)?;
+    skip_padding(&mut deb, control.size)?;
+
+    let data = expect_member(&mut deb, "data.tar")?;
+    let mut packed = (&mut deb).take(data.size);
+    match data.name.as_str() {
+        "data.tar" => visit(&mut packed)?,
+        "data.tar.gz" => visit(&mut MultiGzDecoder::new(&mut packed))?,
+        "data.tar.xz" => visit(&mut XzReader::new_mem_limit(&mut packed, true, XZ_MEMORY_KIB))?,
+        "data.tar.zst" => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut packed).map_err(read_failure)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read_failure)?;
+            visit(&mut decoder)?;
+        }
+        other => return Err(refuse(format!("`{other}` is compressed in a way that is not supported"))),
+    }
+    if packed.limit() != 0 {
+        return Err(refuse(format!("`{}` goes on behind its end, or is truncated", data.name)));
+    }
+    skip_padding(&mut deb, data.size)?;
+
+    // deb(5) lets others, signatures for instance, append members whose names begin with an underscore.
+    while let Some(extra) = next_member(&mut deb)? {
+        if !extra.name.starts_with('_') {
+            return Err(refuse(format!("`{}` does not belong behind the package's data", extra.name)));
+        }
+        skip(&mut deb, extra.size)?;
+        skip_padding(&mut deb, extra.size)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct ArMember {
+    name: String,
+    size: u64,
+}
+
+/// The next member, which must be `stem` or `stem.…`.
+fn expect_member(deb: &mut impl BufRead, stem: &str) -> Result<ArMember> {
+    let Some(member) = next_member(deb)? else {
+        return Err(refuse(format!("the package ends before `{stem}`")));
+    };
+    let rest = member.name.strip_prefix(stem);
+    if rest.is_none_or(|rest| !rest.is_empty() && !rest.starts_with('.')) {
+        return Err(refuse(format!("`{}` is where the package's `{stem}` should be", member.name)));
+    }
+    Ok(member)
+}
+
+/// Reads a header of ar(5), or nothing at the end of the input.
+fn next_member(deb: &mut impl BufRead) -> Result<Option<ArMember>> {
+    if deb.fill_buf().map_err(read_failure)?.is_empty() {
+        return Ok(None);
+    }
+    let mut header = [0; 60];
+    deb.read_exact(&mut header).map_err(read_failure)?;
+    let malformed = || refuse_archive("has a malformed ar header");
+    if &header[58..] != b"`\n" {
+        return Err(malformed());
+    }
+    // GNU's ar ends names with a slash, dpkg does not.
+    let name = header[..16].trim_ascii_end();
+    let name = name.strip_suffix(b"/").unwrap_or(name);
+    let size = header[48..58].trim_ascii_end();
+    let is_plain = |name: &[u8]| name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if name.is_empty() || !is_plain(name) || size.is_empty() || !size.iter().all(u8::is_ascii_digit) {
+        return Err(malformed());
+    }
+    // At most ten digits.
+    let size = size.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    Ok(Some(ArMember { name: show(name), size }))
+}
+
+fn skip(deb: &mut impl BufRead, size: u64) -> Result<()> {
+    match io::copy(&mut deb.take(size), &mut io::sink()).map_err(read_failure)? {
+        skipped if skipped == size => Ok(()),
+        _ => Err(refuse_archive("is truncated")),
+    }
+}
+
+/// Members begin at even offsets; a newline fills the gap, which some writers leave out at the very end.
+fn skip_padding(deb: &mut impl BufRead, size: u64) -> Result<()> {
+    let next = deb.fill_buf().map_err(read_failure)?.first().copied();
+    match next {
+        Some(b'\n') if size % 2 == 1 => deb.consume(1),
+        Some(_) if size % 2 == 1 => return Err(refuse_archive("has a malformed ar header")),
+        _ => {}
+    }
+    Ok(())
+}
