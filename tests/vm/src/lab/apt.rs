@@ -15,30 +15,56 @@ use flexnode_build::failure::{Class, Failure};
 /// Debian's keyring, for sources that name none.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+const ELSEWHERE: &str = "make the lab on a Debian whose apt-get update works (a container will do) and copy its folder";
+
 /// One suite, ready for downloads; its folder is removed when dropped.
 #[derive(Debug)]
 pub(super) struct Suite {
     root: tempfile::TempDir,
+    codename: String,
 }
 
 impl Suite {
     /// Fetches the package lists of `suite` from where the system's own Debian packages come from.
     pub(super) fn fetch(suite: &str, source: &Source) -> Result<Self> {
         // apt downloads as the user _apt, who must be able to enter.
+        let mode = fs::Permissions::from_mode(0o755);
         let root = tempfile::Builder::new()
             .prefix("flexnode-lab-apt-")
-            .permissions(fs::Permissions::from_mode(0o755))
+            .permissions(mode.clone())
             .tempdir()
             .context("create a temporary folder for apt")?;
         let at = |name: &str| root.path().join(name);
-        for dir in ["lists/partial", "archives/partial"] {
-            fs::create_dir_all(at(dir)).context("create a temporary folder for apt")?;
+        for dir in ["lists", "lists/partial", "archives", "archives/partial"] {
+            fs::create_dir(at(dir)).context("create a temporary folder for apt")?;
+            fs::set_permissions(at(dir), mode.clone()).context("open a temporary folder to apt")?;
         }
         fs::write(at("lab.sources"), source.stanza(suite)).context("write apt's sources")?;
         fs::write(at("lab.conf"), configuration(root.path())).context("write apt's configuration")?;
-        let suite = Self { root };
-        suite.run(suite.apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]))?;
-        Ok(suite)
+        let mut fetched = Self { root, codename: suite.to_owned() };
+        fetched.run(fetched.apt_get().args(["-o", "APT::Update::Error-Mode=any", "update"]))?;
+        if let Some(codename) = fetched.codename_in_lists()? {
+            fetched.codename = codename;
+        }
+        Ok(fetched)
+    }
+
+    /// The release's name (`bookworm`), which unlike `oldstable` means the same for ever.
+    pub(super) fn codename(&self) -> &str {
+        &self.codename
+    }
+
+    fn codename_in_lists(&self) -> Result<Option<String>> {
+        for entry in fs::read_dir(self.root.path().join("lists")).context("list apt's package lists")? {
+            let path = entry.context("list apt's package lists")?.path();
+            // Signed in place, or signed beside: apt keeps one of the two.
+            if path.to_string_lossy().ends_with("Release") {
+                let text = fs::read_to_string(&path).context("read the suite's release file")?;
+                let name = text.lines().find_map(|line| line.strip_prefix("Codename: "));
+                return Ok(name.map(|name| name.trim().to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// Downloads the newest `package` of the suite into `to` and returns the file.
@@ -67,7 +93,7 @@ impl Suite {
                         Class::Local,
                         "apt-get is not installed; containerd, runc and CNI plugins come from Debian"
                     )
-                    .hint("make the lab on Debian, and copy it: its folder holds no absolute paths")
+                    .hint(ELSEWHERE)
                 )
             }
             output => output.context("run apt-get")?,
@@ -80,7 +106,7 @@ impl Suite {
 /// apt's own words on what went wrong: its last `E:` line.
 fn complaint(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
-    let errors = said.lines().filter(|line| line.starts_with("E: ")).next_back();
+    let errors = said.lines().rfind(|line| line.starts_with("E: "));
     errors.or(said.lines().next_back()).unwrap_or("it said nothing").to_owned()
 }
 
@@ -118,6 +144,12 @@ pub(super) struct Source {
 impl Source {
     /// Reads the system's apt sources.
     pub(super) fn of_system() -> Result<Self> {
+        let id = os_release("ID").unwrap_or_else(|| "no Linux distribution".to_owned());
+        ensure!(
+            id == "debian",
+            Failure::new(Class::Local, format!("this is {id}, and the lab's packages come from Debian's own sources"))
+                .hint(ELSEWHERE)
+        );
         let mut files: Vec<PathBuf> = Vec::new();
         if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
             files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
@@ -139,7 +171,7 @@ impl Source {
         }
         bail!(
             Failure::new(Class::Local, format!("apt has no source for Debian {codename} on this machine"))
-                .hint("make the lab on a Debian whose apt-get update works, and copy it")
+                .hint(ELSEWHERE)
         )
     }
 
@@ -193,10 +225,15 @@ impl Source {
 
 /// The name of the Debian release that runs here, as /etc/os-release has it.
 pub(super) fn codename() -> String {
+    // Debian's testing and unstable may have none until shortly before their release.
+    os_release("VERSION_CODENAME").unwrap_or_else(|| "sid".to_owned())
+}
+
+fn os_release(key: &str) -> Option<String> {
+    // Without the file, it is no distribution that we know.
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    // Debian's testing and unstable have no VERSION_CODENAME until shortly before their release.
-    name.map_or("sid", |name| name.trim_matches('"')).to_owned()
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value.trim_matches('"').to_owned())
 }
 
 #[cfg(test)]

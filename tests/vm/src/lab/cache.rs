@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use flexnode_build::digest::Digest;
 use flexnode_build::failure::{Class, Failure};
 
+const SCRATCH: &str = "scratch-";
+
 /// The lab's downloads on this machine. Whoever holds one is its only user.
 #[derive(Debug)]
 pub struct Cache {
@@ -24,6 +26,13 @@ impl Cache {
         let path = dir.join("lock");
         let lock = File::create(&path).with_context(|| format!("create `{}`", path.display()))?;
         lock.lock().with_context(|| format!("lock `{}`", path.display()))?;
+        // Nobody else is here, so a scratch folder belongs to somebody who was killed.
+        for entry in fs::read_dir(dir).with_context(|| format!("list `{}`", dir.display()))? {
+            let entry = entry.with_context(|| format!("list `{}`", dir.display()))?;
+            if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
+                fs::remove_dir_all(entry.path()).with_context(|| format!("remove `{}`", entry.path().display()))?;
+            }
+        }
         Ok(Self { dir: dir.to_owned(), _lock: lock })
     }
 
@@ -82,7 +91,7 @@ impl Cache {
     /// It cannot be created.
     pub fn scratch(&self) -> Result<tempfile::TempDir> {
         tempfile::Builder::new()
-            .prefix("scratch-")
+            .prefix(SCRATCH)
             .tempdir_in(&self.dir)
             .with_context(|| format!("create a folder in `{}`", self.dir.display()))
     }

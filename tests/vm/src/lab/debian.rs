@@ -25,7 +25,7 @@ pub struct Package {
     pub component: String,
     /// Debian's name.
     pub package: String,
-    /// Which suite had it.
+    /// The release that had it (`bookworm`).
     pub suite: String,
     /// Debian's version.
     pub debian_version: String,
@@ -148,9 +148,11 @@ impl Search<'_> {
         for suite in SUITES.iter().copied().chain([own.as_str()]) {
             match self.take(want, suite) {
                 Ok(package) => {
-                    eprintln!("lab: {} {} from Debian {suite}", want.package, package.debian_version);
+                    eprintln!("lab: {} {} from Debian {}", want.package, package.debian_version, package.suite);
                     return Ok(package);
                 }
+                // What this machine lacks, no other suite will bring.
+                Err(why) if why.is::<Failure>() => return Err(why),
                 Err(why) => {
                     let why = format!("{suite}: {why:#}");
                     eprintln!("lab: {} passed over in {why}", want.package);
@@ -170,11 +172,11 @@ impl Search<'_> {
     /// The suite's build, if it is one that can be used.
     fn take(&mut self, want: &Want, suite: &str) -> Result<Package> {
         let scratch = self.cache.scratch()?;
-        let deb = {
-            let to = scratch.path().join("deb");
-            fs::create_dir(&to).context("create a folder for the package")?;
-            self.suite(suite)?.download(want.package, &to)?
-        };
+        let to = scratch.path().join("deb");
+        fs::create_dir(&to).context("create a folder for the package")?;
+        let suite = self.suite(suite)?;
+        let deb = suite.download(want.package, &to)?;
+        let suite = suite.codename().to_owned();
         let debian_version = dpkg_version(&deb)?;
         let version = upstream_version(&debian_version)
             .with_context(|| format!("{debian_version} is no release of upstream's"))?;
@@ -188,7 +190,7 @@ impl Search<'_> {
         let file = File::open(&deb).context("open the package")?;
         let (sha256, _) = Digest::of_reader(file).context("read the package")?;
         self.cache.keep(&deb, &sha256)?;
-        let [component, package, suite] = [want.component, want.package, suite].map(str::to_owned);
+        let [component, package] = [want.component, want.package].map(str::to_owned);
         Ok(Package { component, package, suite, debian_version, version, sha256 })
     }
 
@@ -207,7 +209,10 @@ impl Search<'_> {
             Some(at) => at,
             None => {
                 eprintln!("lab: reading the package lists of Debian {name} with apt");
-                let suite = Suite::fetch(name, &self.source).map_err(|error| format!("{error:#}"));
+                let suite = match Suite::fetch(name, &self.source) {
+                    Err(error) if error.is::<Failure>() => return Err(error),
+                    suite => suite.map_err(|error| format!("{error:#}")),
+                };
                 self.suites.push((name.to_owned(), suite));
                 self.suites.len() - 1
             }

