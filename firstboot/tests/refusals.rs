@@ -29,6 +29,8 @@ fn every_mistake_is_told_with_its_key_and_its_cure() {
         r#"{"node": {"name": "a", "name": "b"}}"#,
         "a: 1\n--- \nb: 2",
         "node: *nowhere",
+        "azure: {servicePrincipal: {clientSecret: !hunter2 x}}",
+        "azure: {servicePrincipal: {clientSecret: !!binary eA==}}",
         "<<: {node: {}}",
         "just words",
         "- a list",
@@ -73,6 +75,8 @@ fn every_mistake_is_told_with_its_key_and_its_cure() {
         // The operator
         "azure: {servicePrincipal: {}}",
         "azure: {servicePrincipal: {clientId: x, clientSecret: a, clientSecretFile: /a}}",
+        "azure: {servicePrincipal: {clientId: x, clientSecret:hunter2}}",
+        "azure: {servicePrincipal: {clientId: x, ClientSecret: hunter2}}",
         "azure: {servicePrincipal: {clientId: x, tenantId: x, clientSecretFile: secret.txt}}",
         "azure: {servicePrincipal: {clientId: 44654aed-2753-4b88-9142-af7132933b6b, clientSecretFile: /a/../b}}",
         "azure: {servicePrincipal: {clientId: 44654aed-2753-4b88-9142-af7132933b6b, clientSecretCredential: a/b}}",
@@ -81,8 +85,7 @@ fn every_mistake_is_told_with_its_key_and_its_cure() {
         "azure: {servicePrincipal: {clientId: 44654aed-2753-4b88-9142-af7132933b6b, clientSecret: a, removeSecretAfterJoin: true}}",
         // The node
         "node: {name: Edge_1}",
-        "node: {labels: {a: no, b: on, c: 1.30, d: 0644, e: y, f: ~, g: .nan}}",
-        "node: {labels: {a: no, b: on, c: 1.30, d: 0644, e: y, f: ~}}",
+        "node: {labels: {a: no, b: on, c: 1.30, d: 0644, e: y, f: ~, g: .nan, h: 1e999}}",
         "node: {labels: {'-a': b, 'A.b/c': d, 'a/b/c': d, e: '-', 'x/': y}}",
         "node: {labels: {node-role.kubernetes.io/edge: '', kubernetes.io/x: a, a.k8s.io/b: c}}",
         "node: {labels: {kubernetes.azure.com/managed: 'true'}}",
@@ -125,4 +128,22 @@ fn strings_that_yaml_1_1_reads_otherwise_are_strings_when_quoted() {
     let labels = with(quoted).unwrap().node.labels;
     let values: Vec<_> = ["a", "b", "c", "d", "e", "g"].iter().map(|key| labels[*key].as_str()).collect();
     assert_eq!(values, ["no", "on", "1.30", "0644", "", "1_000"]);
+}
+
+#[test]
+fn depth_and_aliases_cannot_exhaust_the_machine() {
+    let bomb = (1..30)
+        .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| format!("{text}a{n}: &a{n} [*a{}, *a{}]\n", n - 1, n - 1));
+    let hostile = [
+        "[".repeat(100_000),
+        "{\"a\":".repeat(100_000),
+        "{a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        "? ".repeat(100_000),
+        bomb,
+    ];
+    for text in hostile {
+        let problems = settings(&[&text]).expect_err("hostile");
+        assert!(problems.to_string().len() < 1000, "{problems}");
+    }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use serde_yaml::{Location, MergeKeyPolicy, NonFiniteFloatPolicy, UserMessageFormatter};
 
+use super::problem::key_in;
 use super::{Flaw, NodeConfig, Problem, Problems, input, shape};
 
 /// One config file or drop-in: a tree whose keys and types fit the schema, and what did not fit.
@@ -77,7 +79,8 @@ impl fmt::Debug for Fragment {
     }
 }
 
-/// Maps merge key by key, however deep; everything else is replaced.
+/// Maps merge key by key, however deep; everything else is replaced, by null too. But null leaves a map as it is:
+/// a section whose keys are all commented out must not wipe the one below.
 fn lay_over(below: &mut Value, above: Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {
@@ -85,6 +88,7 @@ fn lay_over(below: &mut Value, above: Value) {
                 lay_over(below.entry(key).or_insert(Value::Null), value);
             }
         }
+        (Value::Object(_), Value::Null) => {}
         (below, above) => *below = above,
     }
 }
@@ -107,15 +111,36 @@ fn read(text: &str) -> Result<Value, (String, &'static str)> {
     {
         return Ok(value);
     }
-    // Without snippets: they would print the lines around an error, and one of those may be the secret.
-    let options = serde_yaml::options! { with_snippet: false, merge_keys: serde_yaml::MergeKeyPolicy::Error };
+    let options = serde_yaml::options! {
+        // Snippets would print the lines around an error, and one of those may be the secret.
+        with_snippet: false,
+        // A value that starts with `!` is a tag; ignored, it would turn `!secret x` into `x`.
+        reject_unsupported_tags: true,
+        merge_keys: MergeKeyPolicy::Error,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+    };
     match serde_yaml::from_str_with_options(text, options) {
         Ok(Tree(Value::Null)) => Ok(Value::Object(Map::new())),
         Ok(Tree(value)) => Ok(value),
-        Err(error) => Err((
-            error.to_string(),
-            "write one YAML or JSON document; quote what holds `: `, ` #` or starts with a sign",
-        )),
+        Err(error) => {
+            let hint = "write one YAML or JSON document; quote values that hold `: ` or ` #` or start with a sign";
+            Err((without_values(&error), hint))
+        }
+    }
+}
+
+/// The reader's message; in our own words where it repeats what may be a secret (a missing space makes it part of a key).
+fn without_values(error: &serde_yaml::Error) -> String {
+    let at = |location: &Location| format!("at line {}, column {}", location.line(), location.column());
+    match error {
+        serde_yaml::Error::UnsupportedTag { location, .. } => {
+            format!("an unquoted value starts with `!` {}", at(location))
+        }
+        serde_yaml::Error::DuplicateMappingKey { key, location } => {
+            let key = key_in("", key.as_deref().unwrap_or_default());
+            format!("a second `{key}` in the same map {}", at(location))
+        }
+        other => other.render_with_formatter(&UserMessageFormatter),
     }
 }
 
@@ -157,11 +182,11 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    // No key takes any of these: that it was a number is of interest, which one is not.
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(f64::MAX.into())
     }
 
-    // No key takes a number this large: what it was is of no interest, that it was a number is.
     fn visit_i128<E>(self, _: i128) -> Result<Value, E> {
         Ok(f64::MAX.into())
     }

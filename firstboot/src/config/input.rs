@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Secret;
 
 /// Config of one node, `/etc/flexnode/config.yaml`. Files in `config.d/` have the same shape and are
-/// laid over it: maps merge key by key, other values and lists are replaced, null takes a value back.
+/// laid over it: maps merge key by key, other values and lists are replaced, null takes a value or a list back.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeConfig {

@@ -231,3 +231,34 @@ pub(super) fn parse_ip(text: &str) -> Result<IpAddr, Flaw> {
     }
     Ok(address)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubelet_may_label_its_node_as_the_kubelet_s_own_check_says() {
+        let may = |key: &&str| check_label(key, "x").is_ok();
+        let granted = [
+            "topology.kubernetes.io/zone",
+            "a.node.kubernetes.io/b",
+            "kubelet.kubernetes.io/c",
+            "d",
+            "notkubernetes.io/e",
+        ];
+        let reserved =
+            ["node-role.kubernetes.io/worker", "kubernetes.io/a", "xnode.kubernetes.io/b", "x.k8s.io/c", "k8s.io/d"];
+        assert!(granted.iter().all(may) && KUBELET_LABELS.iter().all(may));
+        assert!(!reserved.iter().any(may));
+    }
+
+    #[test]
+    fn taints_and_addresses_are_written_as_the_flags_take_them() {
+        for taint in ["a=b:NoSchedule", "x.io/a:NoExecute", "a:PreferNoSchedule"] {
+            assert_eq!(taint.parse::<Taint>().unwrap().to_string(), taint);
+        }
+        for address in ["10.0.0.4", "fd00::4", "fd00::4,10.0.0.4"] {
+            assert_eq!(address.parse::<NodeIp>().unwrap().to_string(), address);
+        }
+    }
+}

@@ -66,12 +66,16 @@ fn secret_source(principal: input::ServicePrincipal, problems: &mut Problems) ->
             None
         }
         (None, None, None) => {
-            let hint = "write one of clientSecretFile, clientSecretCredential and clientSecret";
-            problems.missing(&format!("{SECTION}.clientSecretFile"), hint);
+            let sources = ["clientSecretFile", "clientSecretCredential", "clientSecret"];
+            if !sources.iter().any(|source| problems.explain(&format!("{SECTION}.{source}"))) {
+                let hint = format!("write one of {}", sources.join(", "));
+                problems.refuse(SECTION, Flaw::new("names no secret", hint));
+            }
             None
         }
         _ => {
-            let hint = "keep one of clientSecretFile, clientSecretCredential and clientSecret; null in a drop-in takes one back";
+            let hint =
+                "keep one of clientSecretFile, clientSecretCredential, clientSecret; null in a drop-in takes one back";
             problems.refuse(SECTION, Flaw::new("names more than one secret", hint));
             None
         }

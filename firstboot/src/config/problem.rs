@@ -43,44 +43,57 @@ impl fmt::Display for Problem {
 
 /// All problems of a config, in the order in which they were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    list: Vec<Problem>,
+    /// Keys and sections that a problem above leaves without what was meant to be there.
+    gaps: Vec<String>,
+}
 
 impl Problems {
     /// The problems, first found first.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
-        &self.0
+        &self.list
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     pub(super) fn of_file(source: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self(vec![Problem { source: source.into(), key: String::new(), flaw: Flaw::new(message, hint) }])
+        let problem = Problem { source: source.into(), key: String::new(), flaw: Flaw::new(message, hint) };
+        Self { list: vec![problem], gaps: Vec::new() }
     }
 
     pub(super) fn append(&mut self, mut more: Self) {
-        self.0.append(&mut more.0);
+        self.list.append(&mut more.list);
+        self.gaps.append(&mut more.gaps);
     }
 
     pub(super) fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.list.push(problem);
     }
 
     pub(super) fn refuse(&mut self, key: impl Into<String>, flaw: Flaw) {
         self.push(Problem { source: String::new(), key: key.into(), flaw });
     }
 
-    /// Reports that `key` is needed, unless a misspelt or misshapen key nearby is the likely reason for its absence.
+    /// Notes that what is missing at or below `key` is missing because of a problem already told.
+    pub(super) fn leave_gap(&mut self, key: &str) {
+        self.gaps.push(key.to_owned());
+    }
+
+    /// Whether the absence of `key` follows from a problem already told.
+    pub(super) fn explain(&self, key: &str) -> bool {
+        let below = |gap: &String| {
+            gap.is_empty() || key.strip_prefix(gap).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.gaps.iter().any(below)
+    }
+
+    /// Tells that `key` is needed, unless that follows from a problem already told.
     pub(super) fn missing(&mut self, key: &str, hint: impl Into<String>) {
-        let explained = self.0.iter().any(|known| {
-            !known.source.is_empty() && {
-                let section = known.key.rsplit_once('.').map_or("", |(section, _)| section);
-                section.is_empty() || key.starts_with(&format!("{section}."))
-            }
-        });
-        if !explained {
+        if !self.explain(key) {
             self.refuse(key, Flaw::new("missing", hint));
         }
     }
@@ -104,7 +117,7 @@ impl Problems {
 /// One `error:` line per problem, each followed by its `hint:` line, as the program prints them.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (nth, problem) in self.0.iter().enumerate() {
+        for (nth, problem) in self.list.iter().enumerate() {
             let break_before = if nth == 0 { "" } else { "\n" };
             write!(f, "{break_before}error: {problem}\nhint: {}", problem.flaw.hint)?;
         }
@@ -113,3 +126,14 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// Path of the key `name` in `section`. Names that are not plain words are bracketed and cut short:
+/// a colon without its space makes a key of all of `clientSecret:value`, and the value must not be shown.
+pub(super) fn key_in(section: &str, name: &str) -> String {
+    let name = name.split(':').next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.len() > 64 || !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(plain) {
+        return format!("{section}[{:?}]", name.chars().take(64).collect::<String>());
+    }
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}

@@ -8,6 +8,7 @@ use super::azure::{Cloud, Guid, Region, Tenant};
 use super::endpoint::Endpoint;
 use super::kubernetes::{self, Taint, UNMANAGED};
 use super::operator::operator;
+use super::problem::key_in;
 use super::resource_id::{ClusterId, Scope};
 use super::{ArcMachine, Flaw, Node, NodeConfig, Problems, Proxy, RoleGrant, Settings, input};
 
@@ -126,7 +127,7 @@ fn check_tags(tags: &BTreeMap<String, String>, problems: &mut Problems) {
         if !name_holds || !value_holds || format!("{name}{value}").contains(char::is_control) {
             let hint = "names have 1 to 512 characters without < > % & \\ ? / = and values at most 256; \
                         neither has commas, quotes or control characters";
-            problems.refuse(format!("azure.arc.tags[{name:?}]"), Flaw::new("not a tag that azcmagent can set", hint));
+            problems.refuse(key_in("azure.arc.tags", name), Flaw::new("not a tag that azcmagent can set", hint));
         }
     }
 }
@@ -135,7 +136,7 @@ fn node_settings(node: input::Node, problems: &mut Problems) -> Node {
     let mut labels = node.labels;
     for (key, value) in &labels {
         if let Err(flaw) = kubernetes::check_label(key, value) {
-            problems.refuse(format!("node.labels[{key:?}]"), flaw);
+            problems.refuse(key_in("node.labels", key), flaw);
         }
     }
     labels.insert(UNMANAGED.0.into(), UNMANAGED.1.into());

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use super::problem::key_in;
 use super::{Flaw, Problem, Problems, aks_flex_node};
 use crate::suggest;
 
@@ -31,24 +32,25 @@ impl Check<'_> {
                 true
             }
             ("array", Value::Array(items)) => {
-                let mut index = 0..;
-                items.retain_mut(|item| {
-                    let nth: usize = index.next().unwrap_or_default();
-                    self.fits(item, &schema["items"], &format!("{key}[{nth}]"))
-                });
-                true
+                let mut all_fit = true;
+                for (nth, item) in items.iter_mut().enumerate() {
+                    all_fit &= self.fits(item, &schema["items"], &format!("{key}[{nth}]"));
+                }
+                // As a whole or not at all: with one entry dropped, the others would be told by a wrong number.
+                all_fit
             }
             ("string", Value::String(_)) | ("boolean", Value::Bool(_)) => true,
             ("integer", Value::Number(number)) if number.is_i64() => true,
             _ => {
+                self.problems.leave_gap(key);
                 self.refuse(key, mismatch(expected, value));
                 false
             }
         }
     }
 
-    fn member_fits(&mut self, name: &str, value: &mut Value, schema: &Value, parent: &str) -> bool {
-        let key = join(parent, name);
+    fn member_fits(&mut self, name: &str, value: &mut Value, schema: &Value, section: &str) -> bool {
+        let key = key_in(section, name);
         if let Some(schema) = schema["properties"].get(name) {
             // Null is "not set"; in a drop-in it takes back what an earlier file set.
             return value.is_null() || self.fits(value, schema, &key);
@@ -56,7 +58,19 @@ impl Check<'_> {
         if schema["additionalProperties"].is_object() {
             return self.fits(value, &schema["additionalProperties"], &key);
         }
-        self.refuse(&key, unknown(name, &key, &schema["properties"]));
+        let known: Vec<&str> =
+            schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        if let Some(cure) = aks_flex_node::cure(&key) {
+            self.refuse(&key, Flaw::new("a key of AKS Flex Node that has no place here", cure));
+        } else if name.contains(':') {
+            self.problems.leave_gap(section);
+            self.refuse(&key, Flaw::new("unknown key", "put a space after the colon: `key: value`"));
+        } else if let Some(right) = suggest::nearest(name, known.iter().copied()) {
+            self.problems.leave_gap(&key_in(section, right));
+            self.refuse(&key, Flaw::new("unknown key", format!("did you mean `{right}`?")));
+        } else {
+            self.refuse(&key, Flaw::new("unknown key", format!("known here: {}", known.join(", "))));
+        }
         false
     }
 
@@ -65,25 +79,11 @@ impl Check<'_> {
     }
 }
 
-fn unknown(name: &str, key: &str, properties: &Value) -> Flaw {
-    if let Some(cure) = aks_flex_node::cure(key) {
-        return Flaw::new("a key of AKS Flex Node that has no place here", cure);
-    }
-    if name.contains(':') {
-        return Flaw::new("unknown key", "put a space after the colon: `key: value`");
-    }
-    let known = || properties.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
-    let hint = match suggest::nearest(name, known()) {
-        Some(right) => format!("did you mean `{right}`?"),
-        None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
-    };
-    Flaw::new("unknown key", hint)
-}
-
 fn mismatch(expected: &str, value: &Value) -> Flaw {
     let found = match value {
         Value::Null => "nothing",
         Value::Bool(_) => "a boolean",
+        Value::Number(_) if expected == "integer" => "a fraction or too large",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
@@ -111,16 +111,4 @@ fn unless_null(schema: &Value) -> &Value {
 /// An optional value is `type: [its type, null]`.
 fn expected_type(schema: &Value) -> &str {
     schema["type"].get(0).unwrap_or(&schema["type"]).as_str().unwrap_or_default()
-}
-
-/// `node` and `labels` give `node.labels`; names that are not plain words are bracketed and cut short:
-/// a colon without its space makes a whole `clientSecret:value` a key, and the value must not be shown.
-fn join(parent: &str, name: &str) -> String {
-    let name = name.split(':').next().unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !name.is_empty() && name.len() <= 64 && name.chars().all(plain) {
-        if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
-    } else {
-        format!("{parent}[{:?}]", name.chars().take(64).collect::<String>())
-    }
 }
