@@ -1,1 +1,3 @@
 //! The lab: real programs, faulty servers and end-to-end tests.
+
+pub mod faults;
