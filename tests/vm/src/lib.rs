@@ -1,4 +1,5 @@
 //! The lab: real programs, faulty servers and end-to-end tests.
 
+pub mod faults;
 pub mod lab;
 pub mod standin;
