@@ -16,7 +16,7 @@ pub(super) struct LockArgs {
     #[command(flatten)]
     request: RequestArgs,
     /// The lock to write
-    #[arg(long = "output", short, value_name = "FILE", default_value = "flexnode.lock")]
+    #[arg(long = "output", short = 'o', value_name = "FILE", default_value = "flexnode.lock")]
     path: PathBuf,
 }
 

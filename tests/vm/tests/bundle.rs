@@ -20,9 +20,11 @@ fn program() -> PathBuf {
 
 /// The builder with the lab's manifests and mirror, a cache of its own, and nothing of this machine's environment.
 fn builder(cache: &Path, args: &[&str]) -> Command {
+    let (verb, flags) = args.split_at(args.iter().take_while(|arg| !arg.starts_with('-')).count());
     let mut command = Command::new(program());
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("FLEXNODE_CACHE_DIR", cache).args(args);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("FLEXNODE_CACHE_DIR", cache).args(verb);
     command.arg("--manifests").arg(lab().manifests()).arg("--mirror").arg(lab().mirror()).arg("--offline");
+    command.args(flags);
     command
 }
 
