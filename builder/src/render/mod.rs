@@ -8,6 +8,7 @@ mod filters;
 mod kubelet_fields;
 mod layers;
 mod layout;
+mod limits;
 mod output;
 mod templates;
 pub mod values;
@@ -28,12 +29,12 @@ use crate::overlay::{Content, Entry, FileEntry, Mode, OverlayPath};
 /// for [`crate::overlay::Overlay::insert`].
 ///
 /// Files of the directory `overrides` replace the built-in template that installs the same path, or are further files.
-/// [`Values`] that did not come from [`Values::from_layers`] are to be checked first.
 ///
 /// # Errors
 /// A [`crate::failure::Class::Usage`] failure that names template, line and variable, or the rendered file that could
 /// not work; a [`crate::failure::Class::Local`] one where `overrides` cannot be read.
 pub fn render(facts: &Facts, values: &Values, overrides: Option<&Path>) -> Result<Vec<(OverlayPath, Entry)>> {
+    values.check()?;
     let templates = templates::load(overrides)?;
     let engine = templates::Engine::new(&templates)?;
     let mut tree: BTreeMap<OverlayPath, Entry> = BTreeMap::new();
