@@ -1,7 +1,7 @@
 //! Renders the templates that mirror the installed tree.
 //!
 //! A template's name is the path it installs, `.j2` appended where it is rendered and not copied. What a tree cannot
-//! say, modes, empty directories and links, is in [`layout`]. The result depends on facts, values and templates only.
+//! say, modes, empty directories and links, is in `layout`. The result depends on facts, values and templates only.
 
 mod context;
 mod filters;
