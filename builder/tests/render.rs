@@ -112,6 +112,31 @@ fn the_tree_for_containerd_2_3_and_kubernetes_1_37() {
 }
 
 #[test]
+fn containerds_config_has_the_format_and_keys_of_its_release() {
+    let servers = "[plugins.\"io.containerd.server.v1.grpc\"]";
+    for (version, format, has, has_not) in [
+        ("1.6.39", 2, ["[grpc]", "bin_dir = ", "sandbox_image = "], servers),
+        ("1.7.34", 2, ["[metrics]", "bin_dir = ", "io.containerd.grpc.v1.cri"], "io.containerd.cri.v1"),
+        ("2.0.0", 3, ["[grpc]", "bin_dir = ", "sandbox = "], "io.containerd.transfer.v1"),
+        ("2.1.0", 3, ["[grpc]", "bin_dirs = ", "io.containerd.transfer.v1"], "io.containerd.grpc.v1.cri"),
+        ("2.2.5", 3, ["[metrics]", "bin_dirs = ", "io.containerd.cri.v1.images"], servers),
+        ("2.3.0", 4, [servers, "bin_dirs = ", "sandbox = "], "[grpc]"),
+        ("2.4.1", 4, [servers, "bin_dirs = ", "io.containerd.server.v1.metrics"], "[metrics]"),
+    ] {
+        let config = text(
+            &tree(&facts("1.30.0", version), &Values::default(), None).expect("renders"),
+            paths::CONTAINERD_CONFIG,
+        );
+        assert!(config.contains(&format!("\nversion = {format}\n")), "{version}: {config}");
+        for key in has {
+            assert!(config.contains(key), "{version} has {key}: {config}");
+        }
+        assert!(!config.contains(has_not), "{version} has no {has_not}: {config}");
+        assert_eq!(config.matches("SystemdCgroup = true").count(), 1, "{version}");
+    }
+}
+
+#[test]
 fn every_field_of_the_kubelets_config_exists_in_its_minor() {
     for minor in 28..=37 {
         let facts = Facts { target: Target::Ubuntu2004, ..facts(&format!("1.{minor}.0"), "1.7.34") };
@@ -318,11 +343,7 @@ two templates install `/a`
   hint: keep one of `DIR/a` and its `.j2` form
 rendered `/etc/crictl.yaml` is YAML, but no mapping
   hint: none
-rendered `/etc/crictl.yaml` is not YAML: error: line 1 column 4: unclosed bracket '['
- --> <input>:1:4
-  |
-1 | a: [
-  |    ^ unclosed bracket '['
+rendered `/etc/crictl.yaml` is not YAML: line 1 column 4: unclosed bracket '['
   hint: none
 rendered `/var/lib/kubelet/config.yaml` is no KubeletConfiguration
   hint: it needs `apiVersion: kubelet.config.k8s.io/v1beta1` and `kind: KubeletConfiguration`
@@ -358,4 +379,24 @@ fn what_is_no_template_is_refused_by_name() {
     let error = missing.expect_err("there is no such directory");
     assert_eq!(Failure::describe(&error).0, Class::Local);
     assert!(format!("{error:#}").contains("/nonexistent"), "{error:#}");
+}
+
+#[test]
+fn the_documentation_lists_every_value_and_file() {
+    let docs =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/templates.md")).expect("the page");
+    let defaults = serde_json::to_value(Values::default()).expect("JSON");
+    for (group, keys) in defaults.as_object().expect("a map") {
+        for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
+            assert!(docs.contains(&format!("| `{group}.{key}` |")), "docs/templates.md lacks `{group}.{key}`");
+        }
+    }
+    for (path, entry) in &tree(&facts("1.30.0", "1.7.34"), &Values::default(), None).expect("renders") {
+        let mode = match entry {
+            Entry::Directory(mode) => mode.to_string(),
+            Entry::File(file) => file.mode.to_string(),
+            Entry::Link { .. } => "link".into(),
+        };
+        assert!(docs.contains(&format!("| `{path}` | {mode} |")), "docs/templates.md lacks `{path}` | {mode}");
+    }
 }

@@ -220,7 +220,11 @@ fn himds(granted: impl Fn() -> String + Send + 'static) -> (Himds, Arc<Mutex<Str
     let first = Arc::new(Mutex::new(String::new()));
     let challenges = Arc::clone(&first);
     let server = Himds::new(move |request| {
-        if request.contains("\r\nAuthorization: ") { granted() } else { challenges.lock().expect("not poisoned").clone() }
+        if request.contains("\r\nAuthorization: ") {
+            granted()
+        } else {
+            challenges.lock().expect("not poisoned").clone()
+        }
     });
     (server, first)
 }
@@ -503,7 +507,12 @@ fn the_script_is_plain_posix_shell() {
     fs::write(&file, &script).expect("a file");
     let checked = Command::new("/usr/bin/dash").arg("-n").arg(&file).status().expect("dash");
     assert!(checked.success());
-    match Command::new("shellcheck").args(["--shell=sh", "--enable=all"]).arg("--exclude=SC2250,SC2248,SC2310,SC2312,SC2249").arg(&file).output() {
+    match Command::new("shellcheck")
+        .args(["--shell=sh", "--enable=all"])
+        .arg("--exclude=SC2250,SC2248,SC2310,SC2312,SC2249")
+        .arg(&file)
+        .output()
+    {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
         Err(error) => eprintln!("SKIPPED: shellcheck is not installed ({error}); .ci/run installs it"),
     }

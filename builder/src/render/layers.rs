@@ -77,15 +77,16 @@ fn parse(merged: &Value) -> Result<Values> {
 fn refusal(key: &str, why: &str) -> Failure {
     let failure = |why: &str| Failure::new(Class::Usage, format!("value `{key}`: {why}"));
     match suggest::hint_for_unknown(why) {
-        Some(_) if key.starts_with("containerd.mirrors.") => {
-            failure("no such key").hint("quote a registry host, it has dots: `containerd.mirrors.\"docker.io\".endpoints`")
-        }
+        Some(_) if key.starts_with("containerd.mirrors.") => failure("no such key")
+            .hint("quote a registry host, it has dots: `containerd.mirrors.\"docker.io\".endpoints`"),
         Some(hint) => failure("no such key").hint(hint),
         None => {
             let why = match why.split_once("expected ") {
                 Some((found, "u8")) => format!("{found}expected a number from 0 to 255"),
                 Some((found, "u16" | "u32")) => format!("{found}expected a whole number"),
-                Some((found, expected)) if expected.starts_with("struct ") => format!("{found}expected a map of values"),
+                Some((found, expected)) if expected.starts_with("struct ") => {
+                    format!("{found}expected a map of values")
+                }
                 _ => why.to_owned(),
             };
             failure(&why).hint("docs/templates.md lists every key with its type")
@@ -194,16 +195,16 @@ mod tests {
             refusal(&["a.\"b=5"]),
         ]
         .join("\n"), @r#"
-value `kubelet.maxPods`: invalid type: string "many", expected u32 | docs/templates.md lists every key with its type
-value `kubelet.maxPods`: invalid type: string "1e2", expected u32 | docs/templates.md lists every key with its type
-value `kubelet.maxPods`: invalid value: integer `-1`, expected u32 | docs/templates.md lists every key with its type
+value `kubelet.maxPods`: invalid type: string "many", expected a whole number | docs/templates.md lists every key with its type
+value `kubelet.maxPods`: invalid type: string "1e2", expected a whole number | docs/templates.md lists every key with its type
+value `kubelet.maxPods`: invalid value: integer `-1`, expected a whole number | docs/templates.md lists every key with its type
 value `kubelet.failSwapOn`: invalid type: string "no", expected a boolean | docs/templates.md lists every key with its type
-value `kubelet.maxPod`: unknown field `maxPod`, expected one of `maxPods`, `clusterDns`, `clusterDomain`, `imageGcHighThresholdPercent`, `imageGcLowThresholdPercent`, `evictionHard`, `failSwapOn`, `protectKernelDefaults`, `serverTlsBootstrap`, `rotateCertificates`, `resolvConf`, `tlsCipherSuites`, `systemReserved`, `kubeReserved`, `featureGates`, `registerWithTaints`, `nodeLabels`, `extraConfig` | did you mean `maxPods` instead of `maxPod`?
-value `kubelt`: unknown field `kubelt`, expected one of `kubelet`, `containerd`, `network`, `himds`, `custom` | did you mean `kubelet` instead of `kubelt`?
+value `kubelet.maxPod`: no such key | did you mean `maxPods` instead of `maxPod`?
+value `kubelt`: no such key | did you mean `kubelet` instead of `kubelt`?
 value `kubelet.clusterDns[0]`: invalid IP address syntax | docs/templates.md lists every key with its type
-value `kubelet.maxPods`: invalid type: map, expected u32 | docs/templates.md lists every key with its type
-value `kubelet`: invalid type: integer `5`, expected struct Kubelet | docs/templates.md lists every key with its type
-value `containerd.mirrors.docker.io`: unknown field `io`, expected one of `endpoints`, `ca`, `skipVerify`, `overridePath` | known here: endpoints, ca, skipVerify, overridePath
+value `kubelet.maxPods`: invalid type: map, expected a whole number | docs/templates.md lists every key with its type
+value `kubelet`: invalid type: integer `5`, expected a map of values | docs/templates.md lists every key with its type
+value `containerd.mirrors.docker.io`: no such key | quote a registry host, it has dots: `containerd.mirrors."docker.io".endpoints`
 `--set maxPods`: it has no `=` | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots
 `--set =5`: it has an empty key | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots
 `--set a..b=5`: it has an empty key | write `--set kubelet.maxPods=50`, or `--set 'containerd.mirrors."docker.io"=…'` where a key has dots

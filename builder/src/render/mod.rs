@@ -1,13 +1,14 @@
 //! Renders the templates that mirror the installed tree.
 //!
 //! A template's name is the path it installs, `.j2` appended where it is rendered and not copied. What a tree cannot
-//! say, modes, empty directories and links, is in [`layout`]. The result depends on facts, values and templates only.
+//! say, modes, empty directories and links, is in `layout`. The result depends on facts, values and templates only.
 
 mod context;
 mod filters;
 mod kubelet_fields;
 mod layers;
 mod layout;
+mod limits;
 mod output;
 mod templates;
 pub mod values;
@@ -28,12 +29,12 @@ use crate::overlay::{Content, Entry, FileEntry, Mode, OverlayPath};
 /// for [`crate::overlay::Overlay::insert`].
 ///
 /// Files of the directory `overrides` replace the built-in template that installs the same path, or are further files.
-/// [`Values`] that did not come from [`Values::from_layers`] are to be checked first.
 ///
 /// # Errors
 /// A [`crate::failure::Class::Usage`] failure that names template, line and variable, or the rendered file that could
 /// not work; a [`crate::failure::Class::Local`] one where `overrides` cannot be read.
 pub fn render(facts: &Facts, values: &Values, overrides: Option<&Path>) -> Result<Vec<(OverlayPath, Entry)>> {
+    values.check()?;
     let templates = templates::load(overrides)?;
     let engine = templates::Engine::new(&templates)?;
     let mut tree: BTreeMap<OverlayPath, Entry> = BTreeMap::new();
