@@ -4,7 +4,6 @@
 //! checks its signature as ever.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -86,18 +85,7 @@ impl Suite {
     }
 
     fn run(&self, apt: &mut Command) -> Result<()> {
-        let output = match apt.output() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                bail!(
-                    Failure::new(
-                        Class::Local,
-                        "apt-get is not installed; containerd, runc and CNI plugins come from Debian"
-                    )
-                    .hint(ELSEWHERE)
-                )
-            }
-            output => output.context("run apt-get")?,
-        };
+        let output = apt.output().context("run apt-get")?;
         ensure!(output.status.success(), "apt-get: {}", complaint(&output));
         Ok(())
     }
@@ -150,6 +138,17 @@ impl Source {
             Failure::new(Class::Local, format!("this is {id}, and the lab's packages come from Debian's own sources"))
                 .hint(ELSEWHERE)
         );
+        for client in ["apt-get", "dpkg-deb"] {
+            let started = Command::new(client).arg("--version").output();
+            ensure!(
+                started.is_ok_and(|output| output.status.success()),
+                Failure::new(
+                    Class::Local,
+                    format!("{client} does not run here; it fetches containerd, runc and the CNI plugins")
+                )
+                .hint(ELSEWHERE)
+            );
+        }
         let mut files: Vec<PathBuf> = Vec::new();
         if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
             files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));

@@ -9,13 +9,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use flexnode_build::catalog::{Catalog, Pair};
 use flexnode_build::digest::Digest;
 use flexnode_build::failure::{Class, Failure};
-use flexnode_build::target::Target;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::apt::{self, Source, Suite};
 use super::cache::Cache;
-use super::elf::glibc_needed;
+use super::gate::refuse_what_does_not_load;
 
 /// A Debian package that was found to fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,8 +150,6 @@ impl Search<'_> {
                     eprintln!("lab: {} {} from Debian {}", want.package, package.debian_version, package.suite);
                     return Ok(package);
                 }
-                // What this machine lacks, no other suite will bring.
-                Err(why) if why.is::<Failure>() => return Err(why),
                 Err(why) => {
                     let why = format!("{suite}: {why:#}");
                     eprintln!("lab: {} passed over in {why}", want.package);
@@ -182,10 +179,8 @@ impl Search<'_> {
             .with_context(|| format!("{debian_version} is no release of upstream's"))?;
         self.refuse_a_bad_pair(want.component, &version)?;
         for program in unpack(want, &deb, &scratch.path().join("programs"))?.programs {
-            let (name, target) = (&program.name, Target::default());
-            if let Some((major, minor)) = glibc_needed(&program.path)?.filter(|needed| *needed > target.glibc()) {
-                bail!("{name} {debian_version} needs GLIBC_{major}.{minor}, newer than {target}'s");
-            }
+            let name = format!("{} {debian_version}", program.name);
+            refuse_what_does_not_load(&name, &program.path)?;
         }
         let file = File::open(&deb).context("open the package")?;
         let (sha256, _) = Digest::of_reader(file).context("read the package")?;
@@ -209,10 +204,7 @@ impl Search<'_> {
             Some(at) => at,
             None => {
                 eprintln!("lab: reading the package lists of Debian {name} with apt");
-                let suite = match Suite::fetch(name, &self.source) {
-                    Err(error) if error.is::<Failure>() => return Err(error),
-                    suite => suite.map_err(|error| format!("{error:#}")),
-                };
+                let suite = Suite::fetch(name, &self.source).map_err(|error| format!("{error:#}"));
                 self.suites.push((name.to_owned(), suite));
                 self.suites.len() - 1
             }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use flexnode_build::catalog::{self, Catalog};
 use flexnode_build::digest::Digest;
+use flexnode_build::failure::{Class, Failure};
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -71,7 +72,11 @@ pub(super) fn write(dir: &Path, shipped: &Catalog, kubernetes: &Version, pieces:
     }
     save(dir, "compat", COMPAT_HEAD, compat(kubernetes, pieces)?)?;
     let findings = catalog::lint(&Catalog::load(Some(dir)).context("read the lab's catalog back")?);
-    ensure!(findings.is_empty(), "the lab's catalog is not sound: {}", findings.join("; "));
+    ensure!(
+        findings.is_empty(),
+        Failure::new(Class::Resolution, format!("the lab's catalog is not sound: {}", findings.join("; ")))
+            .hint("Debian's packages were chosen before the rules changed: choose again with --refresh")
+    );
     Ok(())
 }
 

@@ -7,7 +7,7 @@ mod apt;
 mod archive;
 mod cache;
 mod debian;
-mod elf;
+mod gate;
 mod manifests;
 mod pieces;
 mod wheel;

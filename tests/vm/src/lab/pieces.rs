@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use flexnode_build::artifact::Arch;
 use flexnode_build::catalog::Catalog;
 use flexnode_build::digest::Digest;
 use flexnode_build::failure::{Class, Failure};
-use flexnode_build::target::Target;
 use semver::Version;
 
 use super::archive::{Member, Owner, tar_gz};
 use super::cache::Cache;
 use super::debian::{self, Package, Unpacked};
-use super::elf::glibc_needed;
+use super::gate::refuse_what_does_not_load;
 use super::manifests::{self, Origin, Piece};
 use super::wheel::Wheel;
 use super::{Inputs, Order};
@@ -34,7 +33,10 @@ pub(super) fn build(
     let cache = Cache::open(&order.cache)?;
     let manifests = root.join("manifests");
     fs::create_dir_all(&manifests).with_context(|| format!("create `{}`", manifests.display()))?;
-    refuse_a_program_too_new(&order.stand_in)?;
+    refuse_what_does_not_load("flexnode-vm", &order.stand_in).with_context(|| {
+        Failure::new(Class::Local, format!("`{}` cannot become a stand-in", order.stand_in.display()))
+            .hint("build flexnode-vm on an older system, or name one that was with --stand-in")
+    })?;
     let bench = Bench { root, shipped, scratch: cache.scratch()? };
 
     let pieces = bench.pieces(&cache, order, inputs)?;
@@ -156,21 +158,6 @@ fn cni_plugins<'a>(unpacked: &'a Unpacked, package: &Package) -> Vec<Member<'a>>
     let programs = unpacked.programs.iter();
     members.extend(programs.map(|program| Member::Program(format!("./{}", program.name), &program.path)));
     members
-}
-
-/// A stand-in passes the same gate as a real program, or no bundle could be built of the lab.
-fn refuse_a_program_too_new(program: &Path) -> Result<()> {
-    let target = Target::default();
-    let needed = glibc_needed(program)?;
-    ensure!(
-        needed <= Some(target.glibc()),
-        Failure::new(
-            Class::Local,
-            format!("`{}` needs a newer glibc than {target} has: {needed:?}", program.display())
-        )
-        .hint("build flexnode-vm on an older system, or name one that was with --stand-in")
-    );
-    Ok(())
 }
 
 fn piece(component: &'static str, version: &Version, path: &Path, origin: Origin) -> Result<Piece> {
