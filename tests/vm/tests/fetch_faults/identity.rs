@@ -35,7 +35,9 @@ async fn a_bad_certificate_file_is_a_usage_error() {
     let pem = bench.dir.path().join("ca.pem");
     let broken = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     for content in [None, Some(""), Some("not a certificate"), Some(broken)] {
-        content.map(|content| fs::write(&pem, content).expect("a file"));
+        if let Some(content) = content {
+            fs::write(&pem, content).expect("a file");
+        }
         bench.options.ca_certs = vec![pem.clone()];
         let (class, message, hint) = bench.fetch_bad(&[bench.artifact()]).await;
         assert_eq!(class, Class::Usage, "{message}");
@@ -65,7 +67,7 @@ fn proxy_variables_are_honoured() {
     let bench = Bench::new(100_000);
     let proxy = Server::proxy(&bench.server).expect("a proxy");
     let upstream = format!("http://dl.k8s.invalid{PATH}");
-    let status = bench.child(&upstream).env("http_proxy", proxy.url()).status().expect("a child");
+    let status = bench.child(&upstream).env("HTTP_PROXY", proxy.url()).status().expect("a child");
     assert!(status.success(), "{status}");
     assert_eq!(proxy.requests()[0].target, upstream);
     assert_eq!(bench.server.requests().len(), 1);
