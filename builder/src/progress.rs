@@ -206,3 +206,59 @@ impl Bars {
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_invalid| ProgressStyle::default_bar())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn tell_everything(progress: &Progress) {
+        progress.stage("fetching");
+        let task = progress.download("kubelet 1.30.4", Some(10));
+        task.advance(10);
+        task.restart();
+        task.advance(10);
+        task.done("10 B from the cache");
+        drop(progress.download("runc 1.1.12", None));
+        progress.warn("careful");
+    }
+
+    #[test]
+    fn plain_lines_tell_what_happened_and_quiet_ones_only_what_is_wrong() {
+        let plain = Shared::default();
+        tell_everything(&Progress::plain_to(plain.clone()));
+        let told = String::from_utf8(plain.0.lock().expect("no panic").clone()).expect("text");
+        assert_eq!(told, "fetching\nkubelet 1.30.4: 10 B from the cache\nwarning: careful\n");
+
+        let quiet = Shared::default();
+        tell_everything(&Progress::Quiet(Lines(Arc::new(Mutex::new(quiet.clone())))));
+        assert_eq!(*quiet.0.lock().expect("no panic"), b"warning: careful\n");
+    }
+
+    #[test]
+    fn bars_count_a_restarted_download_once() {
+        let bars = Bars::default();
+        let progress = Progress::Bars(bars.clone());
+        let one = progress.download("kubelet", Some(100));
+        let two = progress.download("runc", Some(50));
+        one.advance(60);
+        one.restart();
+        one.advance(100);
+        two.advance(20);
+        assert_eq!((bars.total.position(), bars.total.length()), (120, Some(150)));
+        drop((one, two));
+        assert!(bars.total.is_finished());
+    }
+}

@@ -79,16 +79,16 @@ impl Client {
         task: &Task,
     ) -> Result<(), Problem> {
         let have = partial.len()?;
-        let response = self.request(url, have, transfer).await?;
+        let mut response = self.request(url, have, transfer).await?;
+        if have > 0 && is_nonsense(&response, have) {
+            // What we have stays until the whole begins to come, for this answer may be about another file.
+            response = self.request(url, 0, transfer).await?;
+        }
         let (start, total) = match response.status() {
             StatusCode::OK => (0, response.content_length()),
-            StatusCode::PARTIAL_CONTENT if have > 0 => match content_range(response.headers()) {
-                Some((start, total)) if start == have => (start, total),
-                _ => return Err(start_over(partial, task, "sent another range than was asked for")),
-            },
-            StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
-                return Err(start_over(partial, task, "has no such range"));
-            }
+            StatusCode::PARTIAL_CONTENT => content_range(response.headers())
+                .filter(|(start, _)| have > 0 && *start == have)
+                .ok_or_else(|| Problem::Refused("sent another part than it was asked for".to_owned()))?,
             status => return Err(refusal(status, response.headers())),
         };
         if let Some(total) = total {
@@ -103,8 +103,8 @@ impl Client {
             // It ignored the range, or its file is another one now, or there was none: from the beginning.
             partial.restart()?;
             task.restart();
-            transfer.foreign = false;
-            transfer.validator = validator(response.headers());
+            let validator = validator(response.headers());
+            *transfer = Transfer { validator, foreign: false };
         }
         self.body(response, partial, start, total, expected, task).await
     }
@@ -222,6 +222,15 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     Policy::limited(10).redirect(attempt)
 }
 
+/// Whether this is no answer to "everything from `have` on": neither that, nor the whole, nor a plain refusal.
+fn is_nonsense(response: &Response, have: u64) -> bool {
+    match response.status() {
+        StatusCode::RANGE_NOT_SATISFIABLE => true,
+        StatusCode::PARTIAL_CONTENT => content_range(response.headers()).is_none_or(|(start, _)| start != have),
+        _ => false,
+    }
+}
+
 fn refusal(status: StatusCode, headers: &HeaderMap) -> Problem {
     if retry::is_passing(status) {
         let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -229,14 +238,6 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Problem {
         return Problem::Busy { status, retry_after };
     }
     Problem::Refused(format!("HTTP {status}"))
-}
-
-fn start_over(partial: &Partial, task: &Task, why: &str) -> Problem {
-    task.restart();
-    match partial.restart() {
-        Ok(()) => Problem::Interrupted(why.to_owned()),
-        Err(error) => Problem::Local(error),
-    }
 }
 
 fn wrong(found: Found, head: Vec<u8>) -> Problem {

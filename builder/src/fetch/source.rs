@@ -58,10 +58,16 @@ impl<'a> Fetcher<'a> {
 
     pub(super) async fn bring(&self, artifact: &Artifact) -> Result<Blob, Stop> {
         let (cache, sha256) = (self.cache.clone(), artifact.sha256);
-        if let Entry::Good(blob) = blocking(move || cache.find(sha256)).await? {
-            return Ok(self.cached(artifact, blob));
-        }
+        let entry = blocking(move || cache.find(sha256)).await?;
         let sources = self.sources(artifact)?;
+        match entry {
+            Entry::Good(blob) => return Ok(self.cached(artifact, blob)),
+            // Nothing could take its place, so it stays; else it is removed under the lock, by `claim`.
+            Entry::Bad(why) if sources.is_empty() => {
+                self.progress.warn(&format!("{artifact}: its cache entry is bad: {why}"));
+            }
+            Entry::Bad(_) | Entry::Missing => {}
+        }
         if sources.is_empty() {
             return Err(Stop::Unfetched(unfetched(artifact, Vec::new())));
         }
