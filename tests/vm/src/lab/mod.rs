@@ -6,26 +6,28 @@
 mod apt;
 mod archive;
 mod cache;
+mod deb;
 mod debian;
 mod gate;
 mod manifests;
 mod pieces;
+mod place;
 mod wheel;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use flexnode_build::catalog::Catalog;
 use flexnode_build::digest::Digest;
-use flexnode_build::failure::{Class, Failure};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use self::cache::Cache;
 pub use self::debian::Package;
+use self::place::Place;
 pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 
 /// The lab's Kubernetes.
@@ -33,7 +35,6 @@ pub const KUBERNETES: Version = Version::new(1, 30, 0);
 
 /// Counts up whenever the same inputs give another lab.
 const RECIPE: u32 = 1;
-const RECORD: &str = "lab.json";
 
 /// What to make a lab of, and where.
 #[derive(Debug, Clone)]
@@ -178,96 +179,5 @@ impl Inputs {
         let (stand_in, _) =
             Digest::of_reader(File::open(&order.stand_in).with_context(context)?).with_context(context)?;
         Ok(Self { recipe: RECIPE, kubernetes: KUBERNETES, catalog: shipped.digest, stand_in, debian })
-    }
-}
-
-/// A lab's folder and what is beside it while it is made.
-struct Place {
-    dir: PathBuf,
-    partial: PathBuf,
-    old: PathBuf,
-    lock: PathBuf,
-}
-
-impl Place {
-    fn new(dir: &Path) -> Result<Self> {
-        let dir = std::path::absolute(dir).with_context(|| format!("find `{}`", dir.display()))?;
-        let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|name| name.to_str())) else {
-            bail!(
-                Failure::new(Class::Usage, format!("`{}` cannot be a lab's folder", dir.display()))
-                    .hint("name a folder that is to be made, such as target/lab")
-            )
-        };
-        fs::create_dir_all(parent).with_context(|| format!("create `{}`", parent.display()))?;
-        let beside = |ending: &str| parent.join(format!("{name}.{ending}"));
-        let (partial, old, lock) = (beside("partial"), beside("old.partial"), beside("lock"));
-        Ok(Self { dir, partial, old, lock })
-    }
-
-    fn lock_file(&self) -> Result<File> {
-        File::create(&self.lock).with_context(|| format!("create `{}`", self.lock.display()))
-    }
-
-    /// The record of the lab that is here, if it was made of `inputs` and every file of it is intact.
-    fn holds(&self, inputs: &Inputs) -> Result<Option<Record>> {
-        let Some(record) = self.record()?.filter(|record| record.inputs == *inputs) else { return Ok(None) };
-        for (name, sha256) in &record.files {
-            let Ok(file) = File::open(self.dir.join(name)) else { return Ok(None) };
-            let (found, _) = Digest::of_reader(file).with_context(|| format!("read `{name}` of the lab"))?;
-            if found != *sha256 {
-                eprintln!("lab: `{name}` has changed, making the lab again");
-                return Ok(None);
-            }
-        }
-        Ok(Some(record))
-    }
-
-    fn record(&self) -> Result<Option<Record>> {
-        let path = self.dir.join(RECORD);
-        match fs::read_to_string(&path) {
-            // A record that another version of this program wrote is no reason to stop: the lab is made again.
-            Ok(text) => Ok(serde_json::from_str(&text).ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("read `{}`", path.display())),
-        }
-    }
-
-    /// Makes room for a new lab; what is no lab is not touched.
-    fn clear(&self) -> Result<()> {
-        for leftover in [&self.partial, &self.old] {
-            remove(leftover)?;
-        }
-        let mut entries = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.with_context(|| format!("list `{}`", self.dir.display()))?,
-        };
-        if entries.next().is_some() && !self.dir.join(RECORD).is_file() {
-            bail!(
-                Failure::new(Class::Usage, format!("`{}` holds something that is no lab", self.dir.display()))
-                    .hint("name another folder, or empty this one")
-            )
-        }
-        Ok(())
-    }
-
-    /// Puts the finished lab where it belongs.
-    fn finish(&self, record: &Record) -> Result<()> {
-        let text = serde_json::to_string_pretty(record).context("write the lab's record")?;
-        fs::write(self.partial.join(RECORD), text + "\n").context("write the lab's record")?;
-        let context = || format!("put the lab to `{}`", self.dir.display());
-        if self.dir.exists() {
-            fs::rename(&self.dir, &self.old).with_context(context)?;
-        }
-        fs::rename(&self.partial, &self.dir).with_context(context)?;
-        remove(&self.old)
-    }
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove `{}`", dir.display()))
-        }
-        _ => Ok(()),
     }
 }

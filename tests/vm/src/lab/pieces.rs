@@ -13,7 +13,8 @@ use semver::Version;
 
 use super::archive::{Member, Owner, tar_gz};
 use super::cache::Cache;
-use super::debian::{self, Package, Unpacked};
+use super::deb::Unpacked;
+use super::debian::{self, Package};
 use super::gate::refuse_what_does_not_load;
 use super::manifests::{self, Origin, Piece};
 use super::wheel::Wheel;
