@@ -27,28 +27,25 @@ pub fn read(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Parses YAML; `name` is what the error calls the document.
+/// Parses YAML; `name` is what the error calls the document, `help` where its form is described.
 ///
 /// # Errors
 /// One line that names the place; for an unknown key the hint names the right one.
-pub fn parse_yaml<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+pub fn parse_yaml<T: DeserializeOwned>(text: &str, name: &str, help: &str) -> Result<T> {
     let options = serde_yaml::options! { with_snippet: false };
-    serde_yaml::from_str_with_options(text, options).map_err(|error| refusal(name, &error.to_string()).into())
+    serde_yaml::from_str_with_options(text, options).map_err(|error| refusal(name, &error.to_string(), help).into())
 }
 
-/// Parses JSON; `name` is what the error calls the document.
+/// Parses JSON; `name` is what the error calls the document, `help` where its form is described.
 ///
 /// # Errors
 /// As for YAML.
-pub fn parse_json<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| refusal(name, &error.to_string()).into())
+pub fn parse_json<T: DeserializeOwned>(text: &str, name: &str, help: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| refusal(name, &error.to_string(), help).into())
 }
 
-fn refusal(name: &str, message: &str) -> Failure {
+fn refusal(name: &str, message: &str, help: &str) -> Failure {
     let line = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
-    let failure = Failure::new(Class::Usage, format!("{name}: {line}"));
-    match suggest::hint_for_unknown(message) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    let hint = suggest::hint_for_unknown(message).unwrap_or_else(|| help.to_owned());
+    Failure::new(Class::Usage, format!("{name}: {line}")).hint(hint)
 }

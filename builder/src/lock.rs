@@ -115,7 +115,8 @@ impl Lock {
         struct Format {
             version: u32,
         }
-        let Format { version } = document::parse_json(text, name)?;
+        let help = "write it again with `flexnode-build lock`";
+        let Format { version } = document::parse_json(text, name, help)?;
         if version != FORMAT {
             bail!(
                 Failure::new(
@@ -125,7 +126,7 @@ impl Lock {
                 .hint("use the flexnode-build that wrote it, or write it again with `flexnode-build lock`")
             );
         }
-        let lock: Self = document::parse_json(text, name)?;
+        let lock: Self = document::parse_json(text, name, help)?;
         if lock.fingerprint != fingerprint(&lock.request, lock.catalog) {
             bail!(
                 Failure::new(

@@ -19,8 +19,10 @@ use crate::request::{Request, Wanted};
 pub struct Resolution {
     /// The lock.
     pub lock: Lock,
-    /// Things that are not errors.
+    /// Permissions that were used, or not needed.
     pub warnings: Vec<String>,
+    /// What the catalog remarks on the chosen releases.
+    pub notes: Vec<String>,
 }
 
 /// Resolves `request` with `catalog`.
@@ -61,16 +63,16 @@ pub fn resolve(request: Request, catalog: &Catalog) -> Result<Resolution> {
         resolver.pick(&extra.component.name, &wanted)?;
     }
 
-    let (allowed, mut warnings) = rules(&request, &resolver, &kubernetes, &pause_image)?;
-    warnings.extend(resolver.picked.iter().filter_map(|(component, release)| {
-        let note = release.note.as_ref()?;
-        (!release.stand_in).then(|| format!("{} {}: {note}", component.name, release.version))
-    }));
+    let (allowed, warnings) = rules(&request, &resolver, &kubernetes, &pause_image)?;
+    let noted =
+        resolver.picked.iter().filter_map(|(component, release)| Some((component, release, release.note.as_ref()?)));
+    let notes =
+        noted.map(|(component, release, note)| format!("{} {}: {note}", component.name, release.version)).collect();
     let mut artifacts = resolver.artifacts;
     add_extra_components(&request, &mut artifacts)?;
     let end_of_life = minor.end_of_life;
     let resolved = Resolved { kubernetes, end_of_life, pause_image, allowed, artifacts };
-    Ok(Resolution { lock: Lock::new(request, catalog.digest, resolved), warnings })
+    Ok(Resolution { lock: Lock::new(request, catalog.digest, resolved), warnings, notes })
 }
 
 /// The warning for a minor that upstream no longer supports on `today`.
@@ -108,7 +110,7 @@ fn kubernetes(request: &Request, catalog: &Catalog, arch: Arch) -> Result<Versio
         None => {
             // Says which part is missing, with the nearest versions.
             for name in ["kubelet", "kubeadm", "kubectl"] {
-                catalog.component(name)?.newest(wanted.range(), arch)?;
+                catalog.component(name)?.newest(wanted, arch)?;
             }
             bail!(
                 Failure::new(
@@ -167,7 +169,7 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn pick(&mut self, name: &str, wanted: &Wanted) -> Result<()> {
         let component = self.catalog.component(name)?;
-        let release = component.newest(wanted.range(), self.arch)?;
+        let release = component.newest(wanted, self.arch)?;
         let artifact = component.artifact(release, self.arch).context("the newest release has no pin")?;
         self.artifacts.push(artifact);
         self.picked.push((component, release));

@@ -118,7 +118,8 @@ impl Spec {
     /// # Errors
     /// When it has unknown keys or another format.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
-        let spec: Self = document::parse_yaml(text, name)?;
+        let spec: Self =
+            document::parse_yaml(text, name, "docs/spec.md and `flexnode-build schema` describe the spec")?;
         if spec.version != FORMAT {
             bail!(
                 Failure::new(Class::Usage, format!("{name} has format {}, this program reads {FORMAT}", spec.version))

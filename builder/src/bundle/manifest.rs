@@ -166,11 +166,12 @@ impl Manifest {
         struct Format {
             version: u32,
         }
-        let Format { version } = document::parse_json(text, "bundle.json")?;
+        let (name, help) = ("bundle.json", "build the bundle again");
+        let Format { version } = document::parse_json(text, name, help)?;
         if version != FORMAT {
             bail!("it has format {version}, this program reads {FORMAT}");
         }
-        let manifest: Self = document::parse_json(text, "bundle.json")?;
+        let manifest: Self = document::parse_json(text, name, help)?;
         if let Some(pair) = manifest.files.windows(2).find(|pair| pair[0].path >= pair[1].path) {
             bail!("it lists {} twice or out of order", pair[1].path);
         }

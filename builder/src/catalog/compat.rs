@@ -103,7 +103,7 @@ pub struct Pair<'a> {
 
 impl Compat {
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let compat: Self = document::parse_yaml(text, super::COMPAT)?;
+        let compat: Self = document::parse_yaml(text, super::COMPAT, super::HELP)?;
         if compat.format != FORMAT {
             bail!(
                 Failure::new(

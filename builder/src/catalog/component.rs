@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::document;
 use crate::failure::{Class, Failure};
 use crate::overlay::{Mode, OverlayPath};
+use crate::request::Wanted;
 
 /// The format of component files that this program reads.
 const FORMAT: u32 = 1;
@@ -116,7 +117,7 @@ impl Release {
 
 impl Component {
     pub(super) fn parse(text: &str, file: &str) -> Result<Self> {
-        let mut component: Self = document::parse_yaml(text, file)?;
+        let mut component: Self = document::parse_yaml(text, file, super::HELP)?;
         if component.format != FORMAT {
             bail!(
                 Failure::new(
@@ -154,28 +155,34 @@ impl Component {
     ///
     /// # Errors
     /// Names the releases nearest to what was wanted.
-    pub fn newest(&self, wanted: &VersionReq, arch: Arch) -> Result<&Release> {
+    pub fn newest(&self, wanted: &Wanted, arch: Arch) -> Result<&Release> {
         if let Some(release) = self.newest_first(arch).find(|release| wanted.matches(&release.version)) {
             return Ok(release);
         }
         let other_arch = self.releases.iter().rev().find(|release| wanted.matches(&release.version));
         let message = match other_arch {
             Some(release) => format!("{} {} has no {arch} artifact in the catalog", self.name, release.version),
-            None => format!("the catalog has no {} {}", self.name, readable(wanted)),
+            None => format!("the catalog has no {} {wanted}", self.name),
         };
         bail!(Failure::new(Class::Resolution, message).hint(format!(
             "nearest: {}; `flexnode-build catalog {}` lists all",
-            self.nearest(wanted, arch).join(", "),
+            self.nearest(wanted.range(), arch).join(", "),
             self.name
         )))
     }
 
     /// Up to three releases nearest to what was wanted.
     fn nearest(&self, wanted: &VersionReq, arch: Arch) -> Vec<String> {
-        let target =
-            wanted.comparators.first().map_or([0; 3], |c| [c.major, c.minor.unwrap_or(0), c.patch.unwrap_or(0)]);
-        let distance =
-            |v: &Version| (v.major.abs_diff(target[0]), v.minor.abs_diff(target[1]), v.patch.abs_diff(target[2]));
+        let target = wanted.comparators.first();
+        let off = |wanted: Option<u64>, has: u64| wanted.map_or(0, |wanted| wanted.abs_diff(has));
+        let distance = |v: &Version| {
+            let parts = [
+                (target.map(|c| c.major), v.major),
+                (target.and_then(|c| c.minor), v.minor),
+                (target.and_then(|c| c.patch), v.patch),
+            ];
+            parts.map(|(wanted, has)| off(wanted, has))
+        };
         let mut releases: Vec<&Version> = self.newest_first(arch).map(|release| &release.version).collect();
         releases.sort_by_key(|version| distance(version));
         releases.into_iter().take(3).map(Version::to_string).collect()
@@ -207,10 +214,4 @@ impl Component {
                 .collect(),
         })
     }
-}
-
-/// `=1.2.3` reads better as `1.2.3`.
-fn readable(wanted: &VersionReq) -> String {
-    let text = wanted.to_string();
-    text.strip_prefix('=').map_or(text.clone(), str::to_owned)
 }

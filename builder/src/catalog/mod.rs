@@ -32,6 +32,7 @@ const EMBEDDED: &[(&str, &str)] = &[
 ];
 
 const COMPAT: &str = "compat.yaml";
+const HELP: &str = "docs/catalog.md describes the catalog's files";
 
 /// All components and their pairings.
 #[derive(Debug)]

@@ -128,6 +128,9 @@ impl RequestArgs {
         for warning in resolution.warnings {
             progress.warn(&warning);
         }
+        for note in resolution.notes {
+            progress.note(&note);
+        }
         warn_of_end(&resolution.lock, progress);
         Ok(resolution.lock)
     }

@@ -102,12 +102,28 @@ enum Verb {
 /// Runs the program and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => return refuse(&refusal),
+    };
     start_log(cli.output.verbose);
     match run(cli) {
         Ok(code) => code,
         Err(error) => report(&error),
     }
+}
+
+/// clap's refusals in our form; its help and version as they are.
+fn refuse(refusal: &clap::Error) -> ExitCode {
+    if !refusal.use_stderr() {
+        refusal.exit();
+    }
+    let text = refusal.to_string();
+    let mut parts = text.split("\n\n");
+    let message = parts.next().unwrap_or_default().trim_start_matches("error: ");
+    let tip = parts.find_map(|part| part.trim().strip_prefix("tip: "));
+    let hint = tip.unwrap_or("`flexnode-build --help` lists verbs and flags, with examples");
+    report(&Failure::new(Class::Usage, message).hint(hint).into())
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
@@ -176,7 +192,7 @@ fn hint_for_io(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 fn one_line(text: &str) -> String {
-    crate::text::printable(text).lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    crate::text::printable(text).lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// `FLEXNODE_LOG` takes the usual directives (`debug`, `flexnode_build=trace`).
