@@ -129,7 +129,10 @@ impl Component {
         }
         component.releases.sort_by(|a, b| a.version.cmp(&b.version));
         if let Some(twice) = component.releases.windows(2).find(|pair| pair[0].version == pair[1].version) {
-            bail!(Failure::new(Class::Usage, format!("{file} lists {} twice", twice[0].version)));
+            bail!(
+                Failure::new(Class::Usage, format!("{file} lists {} twice", twice[0].version))
+                    .hint("a digest that changed is an alarm, not a second entry: keep the first and say so in `note`")
+            );
         }
         Ok(component)
     }

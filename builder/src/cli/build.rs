@@ -56,6 +56,7 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
     let spec = args.request.spec()?;
     let values = Values::from_layers(&[spec.values.clone().into()], &args.set)?;
     let lock = args.request.lock(args.lock.as_deref(), &spec, &progress)?;
+    let options = args.fetch.options(&spec)?;
     let packing = args.packing(&spec)?;
     let firstboot = args.firstboot(&spec)?;
     let path = args.output.as_deref().or(spec.output.as_deref()).unwrap_or(Path::new("bundle.tar.zst"));
@@ -64,7 +65,7 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
 
     progress.stage(&format!("fetching Kubernetes {} for {} {}", lock.kubernetes, lock.target, lock.arch));
     let cache = args.fetch.cache(&spec)?;
-    let blobs = block_on(fetch::fetch(&lock.artifacts, &cache, &args.fetch.options(&spec)?, &progress))?;
+    let blobs = block_on(fetch::fetch(&lock.artifacts, &cache, &options, &progress))?;
 
     progress.stage("unpacking and checking programs, rendering configuration");
     let ingredients = Ingredients {

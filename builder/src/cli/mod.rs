@@ -186,7 +186,7 @@ fn hint_for_io(error: &anyhow::Error) -> Option<&'static str> {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "choose a place that you may write, or change its permissions"
         }
-        ErrorKind::NotFound => "check the path",
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => "check the path",
         _ => return None,
     })
 }
