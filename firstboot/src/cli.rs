@@ -48,22 +48,20 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done: the node has joined, the config holds
-   1  the output could not be written
+   1  this machine or this build cannot do it; see the hint
    2  the command line is wrong
-  69  this build cannot do that
   75  something passing is in the way; try again (systemd does)
   77  Azure or the cluster denied it; grant what the hint says
   78  the config is wrong; correct what the hints say";
 
-/// How a run ends. The values above 2 are those of sysexits.h; systemd restarts on 75 alone.
+/// How a run ends. The values above 2 are those of sysexits.h; the unit names each code but 75 as
+/// not worth a restart, so a new one belongs into its `RestartPreventExitStatus=` too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
     Joined = 0,
-    /// The output could not be written.
-    Output = 1,
-    /// This build cannot do what was asked.
-    Unavailable = 69,
+    /// This machine or this build cannot do what was asked.
+    Local = 1,
     /// Worth another try.
     Transient = 75,
     /// Denied by Azure or the cluster.

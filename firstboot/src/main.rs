@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Some(Command::Check { config, config_dir }) => check(&config, config_dir.as_deref()),
         Some(Command::Schema) => print(&format!("{:#}", config::schema())),
-        None => refuse(Exit::Unavailable, NO_JOIN),
+        None => refuse(Exit::Local, NO_JOIN),
     }
     .into()
 }
@@ -58,7 +58,7 @@ fn print(text: &str) -> Exit {
     match writeln!(io::stdout(), "{text}") {
         Ok(()) => Exit::Joined,
         Err(error) => {
-            refuse(Exit::Output, &format!("error: write to standard output: {error}\nhint: see where it goes"))
+            refuse(Exit::Local, &format!("error: write to standard output: {error}\nhint: see where it goes"))
         }
     }
 }

@@ -109,7 +109,7 @@ fn a_named_directory_of_drop_ins_must_exist() {
 #[test]
 fn without_a_command_it_says_that_it_cannot_join_and_is_not_retried() {
     let (code, stdout, stderr) = run(&[]);
-    assert_eq!((code, stdout.as_str()), (Some(69), ""));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
     insta::assert_snapshot!(stderr);
 }
 
