@@ -9,7 +9,8 @@ use std::time::Duration;
 use flexnode_build::digest::Digest;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Fault, Request, State, Wire};
+use super::connection::Wire;
+use super::{Fault, Request, State};
 
 /// An answer, before anything goes wrong on the wire.
 #[derive(Debug, Default)]
