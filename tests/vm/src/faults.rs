@@ -53,7 +53,7 @@ pub enum Fault {
     WrongRange,
     /// 416, whatever range was asked for.
     NoSuchRange,
-    /// Any other answer.
+    /// Any other answer. A `Content-Length` among the headers may lie.
     Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
 }
 

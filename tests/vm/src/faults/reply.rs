@@ -102,7 +102,8 @@ impl Reply {
             // Writing to a string cannot fail.
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        if !self.unannounced {
+        let announces = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-length");
+        if !self.unannounced && !self.headers.iter().any(announces) {
             let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
         }
         head + "\r\n"
