@@ -173,26 +173,30 @@ impl Default for Bars {
         let all = MultiProgress::new();
         // Hidden until it is among the others, or it would draw on a line of its own.
         let total = all.add(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()));
-        total.set_style(style(KNOWN));
         total.set_message("total");
         Self { all, total, running: Arc::default() }
     }
 }
 
-const KNOWN: &str = "{msg:24!} {wide_bar} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}";
-const UNKNOWN: &str = "{msg:24!} {spinner} {bytes:>10} {bytes_per_sec:>12}";
+const KNOWN: &str = "{msg:24!} {wide_bar} {decimal_bytes:>10}/{decimal_total_bytes:10} {decimal_bytes_per_sec:>12}";
+const UNKNOWN: &str = "{msg:24!} {spinner} {decimal_bytes:>10} {decimal_bytes_per_sec:>12}";
 
 impl Bars {
     fn begin(&self, name: &str, total: Option<u64>) -> DownloadBar {
         if self.running.fetch_add(1, Ordering::Relaxed) == 0 {
             self.total.reset();
             self.total.set_length(0);
+            self.total.set_style(style(KNOWN));
         }
         let own = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let own = self.all.insert_before(&self.total, own);
         own.set_style(style(if total.is_some() { KNOWN } else { UNKNOWN }));
         own.set_message(name.to_owned());
-        self.total.inc_length(total.unwrap_or(0));
+        match total {
+            Some(total) => self.total.inc_length(total),
+            // A sum that lacks a part would be overrun.
+            None => self.total.set_style(style(UNKNOWN)),
+        }
         own.enable_steady_tick(Duration::from_millis(200));
         DownloadBar { own, total: self.total.clone(), running: Arc::clone(&self.running) }
     }

@@ -4,17 +4,19 @@
 //! final place, which outlives a killed build and is resumed by the next one. Whoever holds the lock on that file
 //! (flock(2), so the kernel releases it with the process) may write the entry; others wait and then find it finished.
 
+mod partial;
+
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 
+pub(super) use self::partial::{Partial, WrongDigest};
 use crate::digest::Digest;
 use crate::failure::{Class, Failure};
 use crate::overlay::Content;
@@ -61,22 +63,6 @@ pub(super) enum Claim {
     Granted(Partial),
     /// Somebody else finished it in the meantime.
     Finished(Blob),
-}
-
-/// An entry on its way: its lock is held for as long as this lives.
-#[derive(Debug)]
-pub(super) struct Partial {
-    cache: Cache,
-    sha256: Digest,
-    path: PathBuf,
-    file: File,
-}
-
-/// What was downloaded is complete and is something else.
-#[derive(Debug)]
-pub(super) struct WrongDigest {
-    pub(super) found: Digest,
-    pub(super) size: u64,
 }
 
 impl Cache {
@@ -144,7 +130,7 @@ impl Cache {
         if let Some(parent) = entry.parent() {
             fs::create_dir_all(parent).map_err(|error| refused("create", parent, &error))?;
         }
-        let Some(file) = lock(&path).map_err(|error| refused("write to the cache at", &path, &error))? else {
+        let Some(partial) = Partial::lock(self, sha256, &path)? else {
             return Ok(None);
         };
         match self.find(sha256)? {
@@ -158,7 +144,7 @@ impl Cache {
             }
             Entry::Missing => {}
         }
-        Ok(Some(Claim::Granted(Partial { cache: self.clone(), sha256, path, file })))
+        Ok(Some(Claim::Granted(partial)))
     }
 
     fn entry_path(&self, sha256: Digest) -> PathBuf {
@@ -212,75 +198,6 @@ impl fmt::Display for Origin {
             Self::Cache => f.write_str("the cache"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(url),
-        }
-    }
-}
-
-/// Every method takes `&self`: the file is the state, so blocking threads can share it.
-impl Partial {
-    /// Bytes that are there.
-    pub(super) fn len(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(|error| refused("look at", &self.path, &error))?.len())
-    }
-
-    /// The first bytes, at most `n`.
-    pub(super) fn head(&self, n: usize) -> Result<Vec<u8>> {
-        let mut head = vec![0; n];
-        let n = self.file.read_at(&mut head, 0).map_err(|error| refused("read", &self.path, &error))?;
-        head.truncate(n);
-        Ok(head)
-    }
-
-    /// Adds bytes at the end.
-    pub(super) fn append(&self, bytes: &[u8]) -> Result<()> {
-        Ok((&self.file).write_all(bytes).map_err(|error| refused("write", &self.path, &error))?)
-    }
-
-    /// Adds everything that `reader` holds.
-    pub(super) fn append_all(&self, mut reader: impl io::Read) -> Result<()> {
-        io::copy(&mut reader, &mut &self.file).map_err(|error| refused("write", &self.path, &error))?;
-        Ok(())
-    }
-
-    /// Forgets what is there.
-    pub(super) fn restart(&self) -> Result<()> {
-        Ok(self.file.set_len(0).map_err(|error| refused("truncate", &self.path, &error))?)
-    }
-
-    /// Makes it an entry, if it is what was pinned; otherwise it stays as it is.
-    ///
-    /// The digest is computed over what the disk holds, through the read-only descriptor that is then handed out.
-    pub(super) fn finish(&self, origin: Origin) -> Result<Result<Blob, WrongDigest>> {
-        let path = &self.path;
-        let file = open(path, OFlags::RDONLY).map_err(|error| refused("open", path, &error))?;
-        let (blob, found) = Blob::hash(file, origin).map_err(|error| refused("read", path, &error))?;
-        if found != self.sha256 {
-            return Ok(Err(WrongDigest { found, size: blob.size }));
-        }
-        let entry = self.cache.entry_path(self.sha256);
-        self.file.sync_all().map_err(|error| refused("write", path, &error))?;
-        fs::rename(path, &entry).map_err(|error| refused("write", &entry, &error))?;
-        let parent = entry.parent().unwrap_or(&self.cache.dir);
-        File::open(parent).and_then(|dir| dir.sync_all()).map_err(|error| refused("write", parent, &error))?;
-        Ok(Ok(blob))
-    }
-}
-
-/// Opens and locks a `.partial`; `None` when another process has it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
-    loop {
-        let file = open(path, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        }
-        // Its last holder may have renamed or removed it between our open and our lock.
-        match fs::symlink_metadata(path) {
-            Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(Some(file)),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
         }
     }
 }

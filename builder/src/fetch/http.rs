@@ -1,7 +1,6 @@
 //! One attempt to bring bytes over HTTP into a `.partial`: only what is missing, no more than may come, no waiting for
 //! a server that has gone silent.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,14 +8,11 @@ use jiff::Timestamp;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Response, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::cache::Partial;
 use super::problem::{Found, HEAD, Mismatch, Problem, causes, chain};
-use super::{Options, mirror, retry};
+use super::{Options, mirror, retry, trust};
 use crate::digest::Digest;
-use crate::failure::{Class, Failure};
 use crate::progress::Task;
 
 /// A body of another length than pinned is read up to here, so that its digest and first words can be told.
@@ -56,10 +52,10 @@ impl Transfer {
 
 impl Client {
     /// # Errors
-    /// [`Class::Usage`] when a `--ca-cert` cannot be read or holds no certificate.
+    /// A usage error when a `--ca-cert` cannot be read or holds no certificate.
     pub(super) fn new(options: &Options) -> Result<Self> {
         let inner = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(options)?)
+            .tls_backend_preconfigured(trust::tls(&options.ca_certs)?)
             .user_agent(concat!("flexnode-build/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.stall_timeout)
@@ -184,32 +180,6 @@ impl Client {
             Problem::Interrupted(chain(&error))
         }
     }
-}
-
-/// The system's roots and those of `--ca-cert`.
-fn tls(options: &Options) -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    // A machine without any is no error yet: mirrors can be plain HTTP, and if not, TLS says what it lacks.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in &options.ca_certs {
-        let refuse = |why: String| {
-            Failure::new(Class::Usage, format!("cannot use --ca-cert {}: {why}", path.display()))
-                .hint("it must be a PEM file with `-----BEGIN CERTIFICATE-----`")
-        };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refuse(error.to_string()))?;
-        let mut any = false;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
-            roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
-            any = true;
-        }
-        if !any {
-            return Err(refuse("it holds no certificate".to_owned()).into());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Redirects are followed ten times, and never from https to http.

@@ -8,6 +8,7 @@ mod mirror_to;
 mod problem;
 mod retry;
 mod source;
+mod trust;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

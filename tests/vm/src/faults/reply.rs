@@ -9,7 +9,8 @@ use std::time::Duration;
 use flexnode_build::digest::Digest;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Fault, Request, State, Wire};
+use super::connection::Wire;
+use super::{Fault, Request, State};
 
 /// An answer, before anything goes wrong on the wire.
 #[derive(Debug, Default)]
@@ -101,7 +102,8 @@ impl Reply {
             // Writing to a string cannot fail.
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        if !self.unannounced {
+        let announces = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-length");
+        if !self.unannounced && !self.headers.iter().any(announces) {
             let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
         }
         head + "\r\n"

@@ -86,14 +86,14 @@ async fn nonsense_about_ranges_costs_a_clean_restart() {
 #[tokio::test]
 async fn a_file_that_is_replaced_in_between_is_not_glued_to_its_predecessor() {
     let bench = Bench::new(MIB);
-    let mut other = program(MIB);
-    other.reverse();
-    bench.server.once(PATH, [Fault::Swap(other)]);
-    // The other one is whole, so its digest decides; what follows is the right one from its first byte.
-    let (class, ..) = bench.fetch_bad(&[bench.artifact()]).await;
-    assert_eq!(class, Class::Verification);
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers = vec![header("ETag", "\"predecessor\""), header("Content-Length", &MIB.to_string())];
+    bench.server.once(PATH, [Fault::Answer { status: 200, headers, body: vec![7; 100_000] }]);
     bench.fetch_good().await;
-    assert_eq!(bench.ranges(), [None, None]);
+    let requests = bench.server.requests_for(PATH);
+    assert_eq!(requests[1].header("range"), Some("bytes=100000-"));
+    assert_eq!(requests[1].header("if-range"), Some("\"predecessor\""));
+    assert_eq!(requests.len(), 2, "the condition made the server send the whole at once");
 }
 
 #[tokio::test]
