@@ -186,7 +186,7 @@ impl FromStr for Wanted {
     /// `1.30.4` is exactly that, `1.30` any patch of it; anything else is a semver range.
     fn from_str(text: &str) -> Result<Self, NotAVersion> {
         let text = text.trim();
-        let bare = text.strip_prefix('v').unwrap_or(text);
+        let bare = text.strip_prefix('v').unwrap_or(text).trim_start();
         let fail = |source| NotAVersion { text: text.to_owned(), source };
         let all_numbers = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let range = match (all_numbers, bare.split('.').count()) {
@@ -236,6 +236,13 @@ mod tests {
         assert!(matches("v1.30.4", "1.30.4") && !matches("1.30.4", "1.30.5"));
         assert!(matches(">=2.0, <2.3", "2.2.7") && !matches(">=2.0, <2.3", "2.3.0"));
         assert!(matches("~2.1", "2.1.9") && !matches("~2.1", "2.2.0"));
+    }
+
+    #[test]
+    fn a_version_is_written_as_it_is_read_again() {
+        // The fuzzer's find: the blank behind the v was kept.
+        let wanted: Wanted = "\nv 1".parse().unwrap();
+        assert_eq!(wanted.to_string().parse::<Wanted>().unwrap(), wanted);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a bundle promises: whole or refused, the same bytes from the same inputs, a complete installation with GNU tar.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

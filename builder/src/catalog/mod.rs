@@ -78,7 +78,11 @@ impl Catalog {
         Self::parse(files)
     }
 
-    fn parse(files: BTreeMap<String, String>) -> Result<Self> {
+    /// Parses the files of a catalog, given by name.
+    ///
+    /// # Errors
+    /// As for [`Catalog::load`].
+    pub fn parse(files: BTreeMap<String, String>) -> Result<Self> {
         let mut names_and_texts = Vec::new();
         let mut components = BTreeMap::new();
         let mut compat = None;

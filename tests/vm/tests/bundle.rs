@@ -1,6 +1,8 @@
 //! From the lab's real programs to a node's root: the promises of a bundle, end to end, with the programs as users run
 //! them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

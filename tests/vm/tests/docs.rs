@@ -1,5 +1,7 @@
 //! What README and docs/ show is true: transcripts are run, commands are parsed, examples are read.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
