@@ -235,10 +235,10 @@ value `containerd.mirrors.docker.io`: no such key | quote a registry host, it ha
         ]
         .join("\n"), @r#"
 value `kubelet.imageGcLowThresholdPercent`: 90 must be below imageGcHighThresholdPercent | imageGcHighThresholdPercent is 85, and must be 100 at most
-value `kubelet.nodeLabels."node-role.kubernetes.io/worker"`: "x" is not a label that a kubelet may set | use a prefix of your own, `node.kubernetes.io/`, or label the node from the cluster's side
-value `kubelet.nodeLabels."a b"`: "x" is no label | name and value are 1 to 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit
-value `kubelet.nodeLabels."Example/a"`: "x" has a prefix that is no DNS name | no hint
-value `kubelet.nodeLabels."a"`: "$(reboot)" is no label | name and value are 1 to 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit
+value `kubelet.nodeLabels."node-role.kubernetes.io/worker"`: a kubelet may not set this label on its own Node | use a prefix of your own or `node.kubernetes.io/`, or set it later with `kubectl label node`
+value `kubelet.nodeLabels."a b"`: its key is not a qualified name | write `name` or `prefix/name`; prefix a lower-case domain, name at most 63 letters, digits, `-`, `_`, `.`
+value `kubelet.nodeLabels."Example/a"`: its key is not a qualified name | write `name` or `prefix/name`; prefix a lower-case domain, name at most 63 letters, digits, `-`, `_`, `.`
+value `kubelet.nodeLabels."a"`: its value is not a label value | write at most 63 letters, digits, `-`, `_`, `.`, with a letter or digit at both ends
 value `containerd.metricsAddress`: "0.0.0.0:1338" is not on the loopback interface | metrics name every image and container of the node: serve them through an agent
 value `containerd.mirrors."../.."`: "../.." is no registry host | write the host as image names spell it, without scheme and path: `docker.io`, `_default`
 value `containerd.mirrors."docker.io".endpoints`: "[]" names no endpoint | no hint

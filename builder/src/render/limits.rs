@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
+use flexnode_firstboot::config::kubernetes;
 use serde::Serialize;
 use serde_json::json;
 
@@ -25,7 +26,10 @@ impl Values {
             );
         }
         for (key, value) in &kubelet.node_labels {
-            check_label(key, value)?;
+            kubernetes::check_label(key, value).map_err(|flaw| {
+                let message = format!("value `kubelet.nodeLabels.\"{key}\"`: {}", flaw.message);
+                Failure::new(Class::Usage, message).hint(flaw.hint)
+            })?;
         }
         for (host, mirror) in &containerd.mirrors {
             check_mirror(host, mirror)?;
@@ -45,53 +49,6 @@ impl Values {
         }
         check_himds(himds)
     }
-}
-
-fn check_label(key: &str, value: &str) -> Result<()> {
-    let named = format!("kubelet.nodeLabels.\"{key}\"");
-    let (namespace, name) = key.split_once('/').unwrap_or(("", key));
-    if !is_label_name(name)
-        || !(value.is_empty() || is_label_name(value))
-        || (key.contains('/') && namespace.is_empty())
-    {
-        bail!(refuse(&named, value, "is no label").hint(
-            "name and value are 1 to 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit"
-        ));
-    }
-    if !namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.')) {
-        bail!(refuse(&named, value, "has a prefix that is no DNS name"));
-    }
-    // The kubelet exits over others (kubernetes pkg/kubelet/apis/well_known_labels.go).
-    let inside = |domain: &str| namespace == domain || namespace.ends_with(&format!(".{domain}"));
-    let is_free = inside("kubelet.kubernetes.io") || inside("node.kubernetes.io");
-    if (inside("kubernetes.io") || inside("k8s.io")) && !is_free && !KUBELET_LABELS.contains(&key) {
-        bail!(
-            refuse(&named, value, "is not a label that a kubelet may set")
-                .hint("use a prefix of your own, `node.kubernetes.io/`, or label the node from the cluster's side")
-        );
-    }
-    Ok(())
-}
-
-const KUBELET_LABELS: [&str; 10] = [
-    "beta.kubernetes.io/arch",
-    "beta.kubernetes.io/instance-type",
-    "beta.kubernetes.io/os",
-    "failure-domain.beta.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/zone",
-    "kubernetes.io/arch",
-    "kubernetes.io/hostname",
-    "kubernetes.io/os",
-    "topology.kubernetes.io/region",
-    "topology.kubernetes.io/zone",
-];
-
-fn is_label_name(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && ends(text.chars().next())
-        && ends(text.chars().next_back())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 fn check_mirror(host: &str, mirror: &Mirror) -> Result<()> {
