@@ -50,6 +50,12 @@ impl Partial {
         }
     }
 
+    /// Where it will appear.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes the finished file appear.
     ///
     /// # Errors

@@ -4,8 +4,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -64,11 +63,21 @@ impl Progress {
         }
     }
 
-    /// Begins a download of `total` bytes, where that is known.
+    /// Begins a download of `total` bytes, where that is known. Downloads that run at once have a sum.
     #[must_use]
     pub fn download(&self, name: &str, total: Option<u64>) -> Task {
+        self.task(name, |bars| bars.download(name, total))
+    }
+
+    /// Begins work on `total` bytes.
+    #[must_use]
+    pub fn work(&self, name: &str, total: u64) -> Task {
+        self.task(name, |bars| bars.work(name, total))
+    }
+
+    fn task(&self, name: &str, begin: impl FnOnce(&Bars) -> TaskBar) -> Task {
         let bar = match self {
-            Self::Bars(bars) => Some(bars.begin(name, total)),
+            Self::Bars(bars) => Some(begin(bars)),
             Self::Plain(_) | Self::Quiet(_) => None,
         };
         Task { progress: self.clone(), name: name.to_owned(), bar }
@@ -90,12 +99,12 @@ fn coloured() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// One download. Dropped without [`Task::done`], it just disappears from the screen.
+/// One download, or one piece of work. Dropped without [`Task::done`], it just disappears from the screen.
 #[derive(Debug)]
 pub struct Task {
     progress: Progress,
     name: String,
-    bar: Option<DownloadBar>,
+    bar: Option<TaskBar>,
 }
 
 impl Task {
@@ -103,14 +112,14 @@ impl Task {
     pub fn advance(&self, n: u64) {
         if let Some(bar) = &self.bar {
             bar.own.inc(n);
-            bar.total.inc(n);
+            bar.sum.with(|sum| sum.inc(n));
         }
     }
 
     /// What was there counts no more: the download starts over.
     pub fn restart(&self) {
         if let Some(bar) = &self.bar {
-            bar.total.dec(bar.own.position());
+            bar.sum.with(|sum| sum.dec(bar.own.position()));
             bar.own.reset();
         }
     }
@@ -121,20 +130,62 @@ impl Task {
     }
 }
 
-/// The two bars that a download moves.
+/// The bar of a task, and the sum of all that it is part of.
 #[derive(Debug)]
-struct DownloadBar {
+struct TaskBar {
     own: ProgressBar,
-    total: ProgressBar,
-    running: Arc<AtomicUsize>,
+    sum: Sum,
 }
 
-impl Drop for DownloadBar {
+impl Drop for TaskBar {
     fn drop(&mut self) {
         self.own.finish_and_clear();
-        if self.running.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.total.finish_and_clear();
+        self.sum.leave();
+    }
+}
+
+/// The bar that sums up what runs at once; there while anything does.
+#[derive(Debug, Clone, Default)]
+struct Sum(Arc<Mutex<Option<Running>>>);
+
+#[derive(Debug)]
+struct Running {
+    bar: ProgressBar,
+    tasks: usize,
+}
+
+impl Sum {
+    fn with(&self, change: impl FnOnce(&ProgressBar)) {
+        if let Some(running) = &*self.lock() {
+            change(&running.bar);
         }
+    }
+
+    /// The sum's bar, below all others, with one more task and its `length`.
+    fn join(&self, all: &MultiProgress, length: Option<u64>) -> ProgressBar {
+        let mut running = self.lock();
+        let running = running.get_or_insert_with(|| Running { bar: all.add(bar("total", Some(0))), tasks: 0 });
+        running.tasks += 1;
+        match length {
+            Some(length) => running.bar.inc_length(length),
+            // A sum that lacks a part would be overrun.
+            None => running.bar.set_style(style(UNKNOWN)),
+        }
+        running.bar.clone()
+    }
+
+    fn leave(&self) {
+        let mut running = self.lock();
+        if let Some(last) = running.take_if(|running| {
+            running.tasks -= 1;
+            running.tasks == 0
+        }) {
+            last.bar.finish_and_clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,50 +212,43 @@ impl fmt::Debug for Lines {
 }
 
 /// Bars below each other, the sum of all downloads last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Bars {
     all: MultiProgress,
-    total: ProgressBar,
-    running: Arc<AtomicUsize>,
-}
-
-impl Default for Bars {
-    fn default() -> Self {
-        let all = MultiProgress::new();
-        // Hidden until it is among the others, or it would draw on a line of its own.
-        let total = all.add(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()));
-        total.set_message("total");
-        Self { all, total, running: Arc::default() }
-    }
+    downloads: Sum,
 }
 
 const KNOWN: &str = "{msg:24!} {wide_bar} {decimal_bytes:>10}/{decimal_total_bytes:10} {decimal_bytes_per_sec:>12}";
+const WORK: &str = "{msg:24!} {wide_bar} {decimal_bytes:>10}/{decimal_total_bytes:10} {elapsed:>12}";
 const UNKNOWN: &str = "{msg:24!} {spinner} {decimal_bytes:>10} {decimal_bytes_per_sec:>12}";
 
 impl Bars {
-    fn begin(&self, name: &str, total: Option<u64>) -> DownloadBar {
-        if self.running.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.total.reset();
-            self.total.set_length(0);
-            self.total.set_style(style(KNOWN));
-        }
-        let own = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
-        let own = self.all.insert_before(&self.total, own);
-        own.set_style(style(if total.is_some() { KNOWN } else { UNKNOWN }));
-        own.set_message(name.to_owned());
-        match total {
-            Some(total) => self.total.inc_length(total),
-            // A sum that lacks a part would be overrun.
-            None => self.total.set_style(style(UNKNOWN)),
-        }
-        own.enable_steady_tick(Duration::from_millis(200));
-        DownloadBar { own, total: self.total.clone(), running: Arc::clone(&self.running) }
+    fn download(&self, name: &str, length: Option<u64>) -> TaskBar {
+        let sum = self.downloads.join(&self.all, length);
+        TaskBar { own: started(self.all.insert_before(&sum, bar(name, length))), sum: self.downloads.clone() }
+    }
+
+    fn work(&self, name: &str, length: u64) -> TaskBar {
+        // The compressor takes in its input long before it is done: a time is true where a rate would not be.
+        let own = bar(name, Some(length)).with_style(style(WORK));
+        TaskBar { own: started(self.all.add(own)), sum: Sum::default() }
     }
 
     fn print(&self, line: &str) {
         // The same as for `Lines`: a closed terminal is no reason to stop.
         drop(self.all.println(line));
     }
+}
+
+/// Hidden until it is among the others, or it would draw on a line of its own.
+fn bar(name: &str, length: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+    bar.with_style(style(if length.is_some() { KNOWN } else { UNKNOWN })).with_message(name.to_owned())
+}
+
+fn started(bar: ProgressBar) -> ProgressBar {
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -261,8 +305,8 @@ mod tests {
         one.restart();
         one.advance(100);
         two.advance(20);
-        assert_eq!((bars.total.position(), bars.total.length()), (120, Some(150)));
+        bars.downloads.with(|sum| assert_eq!((sum.position(), sum.length()), (120, Some(150))));
         drop((one, two));
-        assert!(bars.total.is_finished());
+        assert!(bars.downloads.lock().is_none());
     }
 }

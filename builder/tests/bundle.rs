@@ -44,7 +44,7 @@ fn manifest(overlay: &Overlay) -> Manifest {
 
 fn build(path: &Path, overlay: &Overlay, jobs: u32) {
     let packing = Packing { level: 3, jobs, epoch: EPOCH };
-    pack(&manifest(overlay), overlay, Partial::create(path).unwrap(), path, packing).unwrap();
+    pack(&manifest(overlay), overlay, Partial::create(path).unwrap(), packing, &|_| ()).unwrap();
 }
 
 fn built(dir: &Path, name: &str, config: &str) -> PathBuf {

@@ -1,7 +1,6 @@
 //! Packs an overlay: manifest first, then every entry in order, with nothing in it that depends on the machine.
 
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Read, Write};
 
 use anyhow::{Context as _, Result, ensure};
 use zstd::stream::raw::CParameter;
@@ -38,23 +37,36 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Writes the bundle through `partial` to `path`, and its digest beside it; both appear whole or not at all.
+/// Writes the bundle and its digest beside it; both appear whole or not at all. `advance` hears of each byte packed.
 ///
 /// # Errors
 /// When the output cannot be written, or a staged file is no longer what it was.
-pub fn pack(manifest: &Manifest, overlay: &Overlay, partial: Partial, path: &Path, packing: Packing) -> Result<Packed> {
-    let (partial, sha256, size) =
-        write(manifest, overlay, partial, packing).with_context(|| format!("writing the bundle {}", path.display()))?;
+pub fn pack(
+    manifest: &Manifest,
+    overlay: &Overlay,
+    partial: Partial,
+    packing: Packing,
+    advance: &dyn Fn(u64),
+) -> Result<Packed> {
+    let path = partial.path().to_owned();
+    let (partial, sha256, size) = write(manifest, overlay, partial, packing, advance)
+        .with_context(|| format!("writing the bundle {}", path.display()))?;
 
     // A bundle without its digest says so; one beside the digest of another would look damaged.
-    let digest_file = digest_file_of(path);
+    let digest_file = digest_file_of(&path);
     atomic::remove(&digest_file)?;
     partial.publish()?;
-    atomic::write(&digest_file, digest_line(sha256, path).as_bytes())?;
+    atomic::write(&digest_file, digest_line(sha256, &path).as_bytes())?;
     Ok(Packed { sha256, size })
 }
 
-fn write<W: Write>(manifest: &Manifest, overlay: &Overlay, out: W, packing: Packing) -> Result<(W, Digest, u64)> {
+fn write<W: Write>(
+    manifest: &Manifest,
+    overlay: &Overlay,
+    out: W,
+    packing: Packing,
+    advance: &dyn Fn(u64),
+) -> Result<(W, Digest, u64)> {
     let mut encoder = zstd::Encoder::new(HashingWriter::new(out), packing.level)?;
     encoder.include_checksum(true)?;
     encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
@@ -68,17 +80,23 @@ fn write<W: Write>(manifest: &Manifest, overlay: &Overlay, out: W, packing: Pack
     let mut header = header(tar::EntryType::Regular, Mode::FILE, json.len() as u64, packing.epoch);
     archive.append_data(&mut header, MANIFEST_PATH, json.as_slice())?;
     for (path, entry) in overlay {
-        append(&mut archive, path.as_str(), entry, packing.epoch).with_context(|| format!("adding {path}"))?;
+        append(&mut archive, path.as_str(), entry, packing.epoch, advance).with_context(|| format!("adding {path}"))?;
     }
     let encoder = archive.into_inner().context("ending the archive")?;
     Ok(encoder.finish().context("ending the compressed stream")?.finish())
 }
 
-fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, entry: &Entry, epoch: u64) -> Result<()> {
+fn append<W: Write>(
+    archive: &mut tar::Builder<W>,
+    path: &str,
+    entry: &Entry,
+    epoch: u64,
+    advance: &dyn Fn(u64),
+) -> Result<()> {
     match entry {
         Entry::Directory(mode) => {
             let mut header = header(tar::EntryType::Directory, *mode, 0, epoch);
-            archive.append_data(&mut header, format!("{path}/"), std::io::empty())?;
+            archive.append_data(&mut header, format!("{path}/"), io::empty())?;
         }
         Entry::Link { target } => {
             let mut header = header(tar::EntryType::Symlink, Mode::LINK, 0, epoch);
@@ -86,13 +104,27 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, entry: &Entry, ep
         }
         Entry::File(file) => {
             let mut header = header(tar::EntryType::Regular, file.mode, file.size, epoch);
-            let mut content = HashingReader::new(file.content.reader());
+            let mut content = HashingReader::new(Heard { inner: file.content.reader(), advance });
             archive.append_data(&mut header, path, &mut content)?;
             let (digest, size) = content.finish();
             ensure!((digest, size) == (file.sha256, file.size), "its content changed while the bundle was written");
         }
     }
     Ok(())
+}
+
+/// Tells what is read through it.
+struct Heard<'a, R> {
+    inner: R,
+    advance: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Heard<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        (self.advance)(n as u64);
+        Ok(n)
+    }
 }
 
 /// Written by hand: the tar crate's deterministic mode has a date of its own and keeps what it finds on the disk.

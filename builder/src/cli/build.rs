@@ -80,7 +80,9 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
     let (manifest, overlay) = assemble(&ingredients, packing.epoch)?;
 
     progress.stage(&format!("packing {}", path.display()));
-    let packed = pack(&manifest, &overlay, partial, path, packing)?;
+    let task = progress.work("packing", manifest.files.iter().map(|item| item.kind.size()).sum());
+    let packed = pack(&manifest, &overlay, partial, packing, &|n| task.advance(n))?;
+    drop(task);
     progress.note(&format!("{}: {}, sha256 {}", path.display(), HumanBytes(packed.size), packed.sha256));
     let result = json!({"bundle": path, "sha256": packed.sha256, "size": packed.size, "manifest": manifest});
     output.print(&result, || format!("{}\n", path.display()))?;
