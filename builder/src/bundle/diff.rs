@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::manifest::{Kind, Manifest};
 use super::read::Bundle;
-use crate::text::printable;
 
 /// A change from one bundle to another.
 #[derive(Debug, Default, Serialize)]
@@ -61,7 +60,7 @@ pub fn diff(before: &Path, after: &Path) -> Result<Diff> {
         if a != b {
             let unified = similar::TextDiff::from_lines(a, b);
             let unified = unified.unified_diff().header(&format!("a/{path}"), &format!("b/{path}")).to_string();
-            text.insert((*path).to_owned(), printable(&unified));
+            text.insert((*path).to_owned(), unified);
         }
     }
     Ok(Diff {

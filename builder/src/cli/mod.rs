@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::{Class, Failure};
 use crate::progress::Progress;
+use crate::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,9 +148,10 @@ impl Output {
         Progress::detect(self.quiet)
     }
 
-    /// Prints a result: `value` for machines, `text` for people.
+    /// Prints a result: `value` for machines, `text` for people. A bundle or catalog of a stranger may hold anything,
+    /// so nothing in it gets to steer the terminal.
     fn print(self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        if self.json { print(&(serde_json::to_string_pretty(value)? + "\n")) } else { print(&text()) }
+        if self.json { print(&(serde_json::to_string_pretty(value)? + "\n")) } else { print(&printable(&text())) }
     }
 }
 
@@ -192,7 +194,7 @@ fn hint_for_io(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 fn one_line(text: &str) -> String {
-    crate::text::printable(text).lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+    printable(text).lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// `FLEXNODE_LOG` takes the usual directives (`debug`, `flexnode_build=trace`).
