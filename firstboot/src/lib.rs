@@ -1,6 +1,31 @@
-//! The contract between a bundle and the node it prepares: paths, the node's config schema.
+//! The contract between a bundle and the node it prepares (paths, the node's config schema), and the join itself.
 
+mod api_server;
+mod arc;
+pub mod arm;
+mod atomic;
 pub mod cli;
+pub mod cloud;
+pub mod command;
 pub mod config;
+pub mod crash;
+pub mod credential;
+pub mod failure;
+pub mod himds;
+pub mod host;
+pub mod http;
+pub mod join;
+pub mod journal;
+mod kubeconfig;
+pub mod marker;
+pub mod notify;
 pub mod paths;
+pub mod progress;
+pub mod retry;
+mod review;
+mod roles;
+mod services;
+pub mod skew;
+pub mod state;
+pub mod status;
 pub mod suggest;

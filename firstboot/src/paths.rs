@@ -6,8 +6,33 @@ pub const CONFIG_DIRECTORY: &str = "/etc/flexnode";
 /// Our own state; 0700.
 pub const STATE_DIRECTORY: &str = "/var/lib/flexnode";
 
-/// Written after the last step of a join only; holds machine-id and a digest of the config.
+/// Written after the last step of a join only; a dot and the machine-id follow, so that a clone has none of its own.
+/// Our unit is skipped where there is one for this machine.
 pub const MARKER: &str = "/var/lib/flexnode/joined";
+
+/// The marker of a join that is done but for the removal of the secret; a dot and the machine-id follow.
+pub const FAREWELL: &str = "/var/lib/flexnode/joining";
+
+/// Held while a join runs.
+pub const LOCK: &str = "/var/lib/flexnode/lock";
+
+/// There from before something that the kubelet reads changes until the kubelet has been started with it.
+pub const RESTART_NOTE: &str = "/var/lib/flexnode/kubelet-restart-due";
+
+/// There while the Arc agent's package is being installed.
+pub const INSTALL_NOTE: &str = "/var/lib/flexnode/azcmagent-install-due";
+
+/// In memory, gone with a power cut; 0700.
+pub const RUN_DIRECTORY: &str = "/run/flexnode";
+
+/// The `--config` file of `azcmagent connect`, which holds a secret; there while that runs.
+pub const CONNECT_CONFIG: &str = "/run/flexnode/azcmagent-connect.json";
+
+/// Packages that the bundle brings along.
+pub const PACKAGES: &str = "/usr/share/flexnode/debs";
+
+/// The node's config.
+pub const CONFIG: &str = "/etc/flexnode/config.yaml";
 
 /// For people (`flexnode-firstboot status`); control flow never reads it.
 pub const STATE: &str = "/var/lib/flexnode/state.json";
@@ -20,14 +45,17 @@ pub const KUBELET_ENVIRONMENT: &str = "/etc/flexnode/kubelet.env";
 pub const KUBELET_LABELS_VARIABLE: &str = "FLEXNODE_NODE_LABELS";
 
 /// The variable with this machine's further kubelet flags, split at white space:
-/// `--node-ip=…`, `--hostname-override=…`, `--register-with-taints=…`.
+/// `--hostname-override=…`, `--node-ip=…`, `--register-with-taints=…`, `--cluster-dns=…`, `--max-pods=…`.
 pub const KUBELET_ARGS_VARIABLE: &str = "FLEXNODE_KUBELET_ARGS";
 
-/// The kubelet's configuration, from the bundle.
+/// The kubelet's configuration, from the bundle; firstboot leaves it as it is.
 pub const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
 
 /// The kubelet's kubeconfig; 0600. The kubelet's unit is skipped until it exists.
 pub const KUBECONFIG: &str = "/var/lib/kubelet/kubeconfig";
+
+/// The kubelet's certificates; not to be carried over to a clone.
+pub const KUBELET_PKI: &str = "/var/lib/kubelet/pki";
 
 /// The exec plugin of that kubeconfig, from the bundle.
 pub const TOKEN_SCRIPT: &str = "/var/lib/kubelet/token.sh";

@@ -18,6 +18,9 @@ const LARGEST: u64 = 1 << 20;
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
+    /// SHA-256, in hex, of what they say. How the operator signs in is left out: a rotated or removed secret makes no
+    /// other node.
+    pub digest: String,
     /// The files, in the order in which they were laid over each other.
     pub files: Vec<PathBuf>,
 }
@@ -48,7 +51,8 @@ pub fn load(config: &Path, config_dir: Option<&Path>) -> Result<Loaded, Problems
         problems.append(Fragment::problems_of(fragments));
         return Err(problems);
     }
-    Ok(Loaded { settings: Settings::from_fragments(fragments)?, files })
+    let digest = Fragment::digest(&fragments);
+    Ok(Loaded { settings: Settings::from_fragments(fragments)?, digest, files })
 }
 
 fn drop_ins(directory: &Path) -> io::Result<Vec<PathBuf>> {

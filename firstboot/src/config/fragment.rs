@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_yaml::{Location, MergeKeyPolicy, NonFiniteFloatPolicy, UserMessageFormatter};
+use sha2::{Digest as _, Sha256};
 
 use super::problem::key_in;
 use super::{Flaw, NodeConfig, Problem, Problems, input, shape};
@@ -53,6 +54,18 @@ impl Fragment {
         problems
     }
 
+    /// SHA-256, in hex, of what the fragments say together, whatever the order of their keys and without the
+    /// operator's section, which may hold a secret.
+    pub(super) fn digest(fragments: &[Self]) -> String {
+        let mut tree = Value::Object(Map::new());
+        for fragment in fragments {
+            lay_over(&mut tree, without(&fragment.tree, &["azure", "servicePrincipal"]));
+        }
+        drop_nulls(&mut tree);
+        tree.sort_all_objects();
+        Sha256::digest(tree.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Lays the fragments over each other, first to last.
     pub(super) fn merge(fragments: impl IntoIterator<Item = Self>) -> (NodeConfig, Problems) {
         let mut tree = Value::Object(Map::new());
@@ -91,6 +104,13 @@ fn lay_over(below: &mut Value, above: Value) {
         (Value::Object(_), Value::Null) => {}
         (below, above) => *below = above,
     }
+}
+
+/// A copy without what lies at `path`; what is left out is not copied at any time.
+fn without(tree: &Value, path: &[&str]) -> Value {
+    let (Value::Object(map), [first, rest @ ..]) = (tree, path) else { return tree.clone() };
+    let kept = map.iter().filter(|(key, _)| !(rest.is_empty() && key == first));
+    kept.map(|(key, value)| (key.clone(), if key == first { without(value, rest) } else { value.clone() })).collect()
 }
 
 fn drop_nulls(tree: &mut Value) {

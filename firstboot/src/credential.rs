@@ -1,0 +1,246 @@
+//! The operator's credential: tokens of who registers the machine, through azure_identity.
+//!
+//! Its transport is our own HTTP client (trust, proxy, timeouts) and its retry is none: ours alone decides. Its error
+//! for a certificate that is not trusted would otherwise come after 82 seconds of hidden retries.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind;
+use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport};
+use azure_identity::{
+    AzureCliCredential, AzureCliCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+};
+use reqwest::Client;
+use zeroize::Zeroizing;
+
+use crate::cloud::Authority;
+use crate::config::{Operator, Secret, SecretSource};
+use crate::failure::{Exit, Failure, plain};
+use crate::http::{HttpError, Refusal, unreachable_by};
+
+/// The operator as the join uses it; keeps a token in memory until shortly before it expires.
+#[derive(Debug)]
+pub struct Credential {
+    operator: Operator,
+    credentials_directory: Option<PathBuf>,
+    client: Client,
+    authority: Authority,
+    cache: Mutex<Option<(Secret, SystemTime)>>,
+}
+
+impl Credential {
+    /// The operator, signing in at `authority`. `credentials_directory` is systemd's `$CREDENTIALS_DIRECTORY`.
+    #[must_use]
+    pub fn new(
+        operator: Operator,
+        credentials_directory: Option<PathBuf>,
+        client: Client,
+        authority: Authority,
+    ) -> Self {
+        Self { operator, credentials_directory, client, authority, cache: Mutex::default() }
+    }
+
+    /// The secret of the service principal; `None` for Azure CLI.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn secret(&self) -> Result<Option<Secret>, Failure> {
+        match &self.operator {
+            Operator::AzureCli => Ok(None),
+            Operator::ServicePrincipal(principal) => {
+                secret(&principal.secret, self.credentials_directory.as_deref()).map(Some)
+            }
+        }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// A token for Azure Resource Manager.
+    ///
+    /// # Errors
+    /// When Entra ID or Azure CLI gives none.
+    pub async fn token(&self) -> Result<Secret, HttpError> {
+        if let Some(token) = self.cached() {
+            return Ok(token);
+        }
+        let (host, credential) = self.azure_credential()?;
+        crate::crash::point();
+        let token = credential.get_token(&[&self.authority.scope], None).await.map_err(|error| typed(&host, &error))?;
+        crate::crash::point();
+        let value = Secret::from(token.token.secret().to_owned());
+        let expires = SystemTime::from(token.expires_on);
+        *self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((value.clone(), expires));
+        Ok(value)
+    }
+
+    /// Forgets the token, so that the next is asked for anew.
+    pub fn forget(&self) {
+        *self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
+    fn cached(&self) -> Option<Secret> {
+        let soon = SystemTime::now() + Duration::from_secs(120);
+        let cache = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        cache.as_ref().filter(|(_, expires)| *expires > soon).map(|(token, _)| token.clone())
+    }
+
+    /// Made for each token: azure_identity keeps its own cache, and its copy of the secret goes with it.
+    fn azure_credential(&self) -> Result<(String, Arc<dyn TokenCredential>), HttpError> {
+        let unusable = |error: azure_core::Error| {
+            let hint = "correct azure.tenantId and azure.servicePrincipal; `flexnode-firstboot check` shows them";
+            HttpError::from(Failure::new(Exit::BadConfig, error.to_string(), hint))
+        };
+        match &self.operator {
+            Operator::AzureCli => {
+                let options =
+                    AzureCliCredentialOptions { tenant_id: self.authority.tenant.clone(), ..Default::default() };
+                let credential = AzureCliCredential::new(Some(options)).map_err(unusable)?;
+                Ok(("Azure CLI".to_owned(), credential))
+            }
+            Operator::ServicePrincipal(principal) => {
+                let secret = secret(&principal.secret, self.credentials_directory.as_deref())?;
+                let mut cloud = CustomConfiguration::default();
+                cloud.authority_host.clone_from(&self.authority.login);
+                let options = ClientSecretCredentialOptions {
+                    client_options: ClientOptions {
+                        transport: Some(Transport::new(Arc::new(Plain(self.client.clone())))),
+                        retry: RetryOptions::none(),
+                        cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
+                        ..Default::default()
+                    },
+                };
+                let (tenant, client_id) = (principal.tenant.to_string(), principal.client_id.to_string());
+                let credential =
+                    ClientSecretCredential::new(&tenant, client_id, secret.expose().to_owned().into(), Some(options));
+                Ok((self.authority.login.clone(), credential.map_err(unusable)?))
+            }
+        }
+    }
+}
+
+/// A secret from where the config says it is.
+///
+/// # Errors
+/// When it is not there, is too large, is empty, or lies in a file that others can read.
+pub fn secret(source: &SecretSource, credentials_directory: Option<&Path>) -> Result<Secret, Failure> {
+    match source {
+        SecretSource::Inline(secret) => Ok(secret.clone()),
+        SecretSource::File { path, .. } => {
+            let hint = format!("write the secret and nothing else to {}, then `chmod 600` it", path.display());
+            read_secret(path, true).map_err(|why| {
+                Failure::new(Exit::BadConfig, format!("clientSecretFile {}: {why}", path.display()), hint)
+            })
+        }
+        SecretSource::Credential(name) => {
+            let hint = format!(
+                "`systemctl edit flexnode-firstboot` and add `[Service]` and `LoadCredential={name}:/path/of/the/secret`; \
+                 credentials are there under systemd only"
+            );
+            let fail = |why: &str| Failure::new(Exit::BadConfig, format!("systemd credential {name}: {why}"), &hint);
+            let directory = credentials_directory.ok_or_else(|| fail("$CREDENTIALS_DIRECTORY is not set"))?;
+            read_secret(&directory.join(name), false).map_err(|why| fail(&why))
+        }
+    }
+}
+
+fn read_secret(path: &Path, must_be_private: bool) -> Result<Secret, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const LARGEST: u64 = 4096;
+    let read = || -> io::Result<(u32, Zeroizing<String>)> {
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
+            return Err(io::Error::other("not a file of at most 4096 bytes"));
+        }
+        let mut text = Zeroizing::new(String::with_capacity(2 * 4096));
+        File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
+        Ok((metadata.permissions().mode(), text))
+    };
+    let (mode, text) = read().map_err(|error| error.to_string())?;
+    if must_be_private && mode & 0o077 != 0 {
+        return Err("it may be read by others".to_owned());
+    }
+    match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        secret => Ok(Secret::from(secret.to_owned())),
+    }
+}
+
+/// azure_identity's transport. It reads JSON even from answers that have none, and then forgets their status, so
+/// those that mean "busy" are told apart here.
+#[derive(Debug)]
+struct Plain(Client);
+
+#[derive(Debug, thiserror::Error)]
+#[error("busy")]
+struct Busy {
+    status: u16,
+    retry_after: Option<Duration>,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Plain {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let answer = self.0.execute_request(request).await?;
+        let status = u16::from(answer.status());
+        if matches!(status, 408 | 425 | 429 | 500..=599) {
+            let header = azure_core::http::headers::HeaderName::from_static("retry-after");
+            let retry_after =
+                answer.headers().get_optional_str(&header).and_then(|seconds| seconds.trim().parse().ok());
+            let busy = Busy { status, retry_after: retry_after.map(Duration::from_secs) };
+            return Err(azure_core::Error::with_error(ErrorKind::Other, busy, "busy"));
+        }
+        Ok(answer)
+    }
+}
+
+/// azure_identity's error as ours: what it holds lies somewhere along its causes.
+fn typed(host: &str, error: &azure_core::Error) -> HttpError {
+    let refusal = |status, code, message, retry_after| Refusal {
+        host: host.to_owned(),
+        status,
+        code,
+        message,
+        request_id: None,
+        retry_after,
+    };
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(busy) = cause.downcast_ref::<Busy>() {
+            let message = "it is busy".to_owned();
+            return refusal(busy.status, String::new(), message, busy.retry_after).into();
+        }
+        if let Some(error) = cause.downcast_ref::<azure_core::Error>()
+            && let ErrorKind::HttpResponse { status, error_code, .. } = error.kind()
+        {
+            let first = error_code.as_deref().and_then(|codes| codes.split(',').next());
+            let code = first.map(|number| format!("AADSTS{number}")).unwrap_or_default();
+            return refusal((*status).into(), code, plain(&error.to_string()), None).into();
+        }
+        if let Some(cause) = cause.downcast_ref::<reqwest::Error>() {
+            return unreachable_by(host, cause);
+        }
+        next = cause.source();
+    }
+    match error.kind() {
+        ErrorKind::DataConversion => HttpError::Garbled { host: host.to_owned(), what: "a token" },
+        // Azure CLI's own words ("Please run 'az login'"), or a shell's.
+        _ => {
+            let words = error.to_string();
+            let words = words.split("\nTo troubleshoot").next().unwrap_or_default();
+            let hint = "`sudo az login`, then `az account get-access-token` as root to see that it works; or configure \
+                        azure.servicePrincipal";
+            Failure::new(Exit::Denied, words, hint).into()
+        }
+    }
+}
