@@ -14,6 +14,7 @@
 
 mod arm;
 mod call;
+pub mod client;
 mod clock;
 mod config;
 mod control;
@@ -23,6 +24,7 @@ pub(crate) mod guid;
 mod himds;
 mod kubernetes;
 mod operation;
+pub mod play;
 
 mod record;
 pub mod role;
