@@ -59,7 +59,7 @@ pub enum Ownership {
 }
 
 /// Who says that these bytes are upstream's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Proof {
     /// The digest was recorded when the release was first seen.
@@ -101,7 +101,7 @@ fn executable() -> Mode {
 }
 
 /// One artifact, pinned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Artifact {
     /// The component's name.

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::failure::{Class, Failure};
 use crate::fetch::Blob;
 use crate::lock::Lock;
-use crate::overlay::{Content, Entry, FileEntry, Mode, Overlay, OverlayPath};
+use crate::overlay::{Content, Entry, FileEntry, Mode, Overlay};
 use crate::render::{Facts, Values, render};
 use crate::spec::ExtraFile;
 use crate::stage::{check_program, stage};
@@ -104,7 +104,7 @@ fn add_file(file: &ExtraFile, overlay: &mut Overlay) -> Result<()> {
             FileEntry { mode: file.mode, size, sha256, content: Content::Bytes(bytes.into()), component: None }
         }
     };
-    overlay.insert(OverlayPath::clone(&file.path), Entry::File(entry))
+    overlay.insert(file.path.clone(), Entry::File(entry))
 }
 
 /// A file of this machine, hashed through the descriptor that is packed later.

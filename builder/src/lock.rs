@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::civil::Date;
-use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +47,7 @@ pub struct Lock {
 }
 
 /// A rule that is broken with permission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Allowed {
     /// The rule's name.
@@ -228,4 +227,88 @@ impl Lock {
 fn fingerprint(request: &Request, catalog: Digest) -> Digest {
     let request = serde_json::to_vec(request).unwrap_or_default();
     Digest::of(&[request.as_slice(), catalog.to_string().as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::resolve::resolve;
+
+    fn ask(kubernetes: &str) -> Request {
+        Request { kubernetes: Some(kubernetes.parse().unwrap()), ..Request::default() }
+    }
+
+    fn lock() -> Lock {
+        resolve(ask("1.30"), &Catalog::embedded().unwrap()).unwrap().lock
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let lock = lock();
+        assert_eq!(Lock::parse(&lock.to_json().unwrap(), "flexnode.lock").unwrap(), lock);
+    }
+
+    #[test]
+    fn a_request_that_it_satisfies_fits_and_another_is_told_every_difference() {
+        let lock = lock();
+        lock.check_fits(&ask("1.30"), "flexnode.lock").unwrap();
+        lock.check_fits(&Request::default(), "flexnode.lock").unwrap();
+
+        let other = Request {
+            arch: Some(Arch::Arm64),
+            target: Some(Target::Debian11),
+            runc: Some("1.4".parse().unwrap()),
+            with: ["nerdctl".to_owned()].into(),
+            allow: ["runc-security-floor".to_owned()].into(),
+            ..ask("1.31")
+        };
+        let error = lock.check_fits(&other, "flexnode.lock").expect_err("another request does not fit");
+        assert_eq!(
+            error.to_string(),
+            "flexnode.lock does not fit: it has Kubernetes 1.30.14, --k8s asks for 1.31; it has runc 1.3.6, --runc asks \
+             for 1.4; it is for amd64, --arch asks for arm64; it is for ubuntu-22.04, --target asks for debian-11; it was \
+             made without --with nerdctl; it was made without --allow runc-security-floor"
+        );
+        assert_eq!(
+            Failure::describe(&error),
+            (
+                Class::Resolution,
+                Some(
+                    "renew it: flexnode-build lock --k8s 1.31 --runc 1.4 --arch arm64 --target debian-11 \
+                     --with nerdctl --allow runc-security-floor -o flexnode.lock"
+                )
+            )
+        );
+    }
+
+    #[test]
+    fn each_kind_of_mistake_is_refused_with_its_cure() {
+        let text = lock().to_json().unwrap();
+        let runc = "\"name\": \"runc\"";
+        let mistakes = [
+            ("\"kubernetes\": \"1.30\"", "\"kubernetes\": \"1.31\"", "changed by hand"),
+            ("\"version\": 1,", "\"version\": 2,", "has lock format 2"),
+            ("\"artifacts\"", "\"artefacts\"", "unknown field `artefacts`"),
+            ("\"sha256\": \"", "\"sha256\": \"0", "64 hexadecimal digits"),
+            ("\"path\": \"opt/cni/bin/bridge\"", "\"path\": \"opt/../../etc/shadow\"", "`..` part"),
+            ("\"path\": \"opt/cni/bin/bridge\"", "\"path\": \"/etc/shadow\"", "absolute"),
+            ("\"mode\": \"0755\"", "\"mode\": \"4755\"", "octal number"),
+            ("\"kind\": \"tar.gz\"", "\"kind\": \"zip\"", "unknown variant `zip`"),
+            ("\"kind\": \"pinned\"", "\"kind\": \"trusted\"", "unknown variant `trusted`"),
+            ("\"arch\": \"amd64\"", "\"arch\": \"x86\"", "unknown variant `x86`"),
+            (runc, "\"name\": \"kubelet\"", "twice or out of order"),
+            ("\"endOfLife\": \"2025", "\"endOfLife\": \"25", "four digit integer as year"),
+            ("\"license\"", "\"license\": \"MIT\", \"license\"", "duplicate field `license`"),
+        ];
+        for (from, to, words) in mistakes {
+            assert!(text.contains(from), "{from}");
+            let error = Lock::parse(&text.replacen(from, to, 1), "flexnode.lock").expect_err(to);
+            let (message, hint) = (format!("{error:#}"), Failure::describe(&error).1);
+            assert!(message.contains(words) && message.contains("flexnode.lock") && hint.is_some(), "{to}: {message}");
+        }
+        for cut in [0, 1, text.len() / 2, text.len() - 3] {
+            assert!(Lock::parse(&text[..cut], "flexnode.lock").is_err(), "cut to {cut} bytes");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::target::Target;
 
 /// What to resolve. A field that is absent leaves the choice to the catalog.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Request {
     /// Kubernetes minor or version: `1.30`, `1.30.4`.

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail};
 use jiff::civil::Date;
-use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +109,7 @@ pub struct Item {
 }
 
 /// What a member is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Kind {
     /// A directory that is ours.

@@ -41,7 +41,7 @@ pub(super) struct RequestArgs {
     #[arg(long)]
     arch: Option<Arch>,
     /// The distribution that the nodes run [default: ubuntu-22.04]
-    #[arg(long, hide_possible_values = false)]
+    #[arg(long)]
     target: Option<Target>,
     /// Sandbox image, by digest [default: the catalog's]
     #[arg(long, value_name = "IMAGE")]

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use indicatif::HumanBytes;
 
-use super::{DIFFERENT, Output, bad_bundle};
+use super::Output;
 use crate::bundle::{Bundle, diff as differences, inspect as table, verify as verification};
+use crate::failure::{Class, Failure};
 
 /// Shows components, versions, sizes and proofs of origin, from the bundle's
 /// own manifest; `verify` says whether that is true.
@@ -41,7 +42,12 @@ pub(super) fn verify(args: &VerifyArgs, output: Output) -> Result<ExitCode> {
     let report = verification::verify(&args.bundle)?;
     output.print(&report, || report.problems.iter().map(|problem| format!("{problem}\n")).collect())?;
     if !report.ok {
-        bail!(bad_bundle(&args.bundle, report.problems.len()));
+        let (count, bundle) = (report.problems.len(), args.bundle.display());
+        let problems = if count == 1 { "problem" } else { "problems" };
+        bail!(
+            Failure::new(Class::BadBundle, format!("{bundle} has {count} {problems}"))
+                .hint("copy it again from where it was built, or build it again")
+        );
     }
     if !report.digest_file {
         progress.warn(&format!("there is no {}.sha256, so only the content was checked", args.bundle.display()));
@@ -62,6 +68,9 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     exit_code: bool,
 }
+
+/// Exit code for bundles that differ, where the caller wants to know that way.
+const DIFFERENT: u8 = 7;
 
 pub(super) fn diff(args: &DiffArgs, output: Output) -> Result<ExitCode> {
     let diff = differences::diff(&args.before, &args.after)?;

@@ -208,13 +208,3 @@ fn start_log(verbose: u8) {
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
-
-/// Differences were found where the caller wants them in the exit code.
-const DIFFERENT: u8 = 7;
-
-/// The failure of a bundle with `count` problems.
-fn bad_bundle(path: &std::path::Path, count: usize) -> Failure {
-    let problems = if count == 1 { "problem" } else { "problems" };
-    Failure::new(Class::BadBundle, format!("{} has {count} {problems}", path.display()))
-        .hint("copy it again from where it was built, or build it again")
-}

@@ -1,6 +1,7 @@
 //! One artifact: from the cache, or else from the first of its sources that has the right bytes.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -25,6 +26,8 @@ pub(super) struct Fetcher<'a> {
     progress: &'a Progress,
     /// `None` when offline: what does not exist opens no socket.
     client: Option<Client>,
+    /// Hosts that could not be reached although they were asked again: once is enough for the next artifact.
+    unreachable: Mutex<HashSet<String>>,
 }
 
 /// Why an artifact did not come.
@@ -53,7 +56,7 @@ impl<'a> Fetcher<'a> {
             }
         }
         let client = if options.offline { None } else { Some(Client::new(options)?) };
-        Ok(Self { cache, options, progress, client })
+        Ok(Self { cache, options, progress, client, unreachable: Mutex::default() })
     }
 
     pub(super) async fn bring(&self, artifact: &Artifact) -> Result<Blob, Stop> {
@@ -181,6 +184,10 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    fn unreachable(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks again for as long as a failure may pass and attempts are left.
     async fn persist(
         &self,
@@ -189,7 +196,9 @@ impl<'a> Fetcher<'a> {
         download: &mut Download<'_>,
     ) -> Result<Blob, Problem> {
         let options = self.options;
-        let mut schedule = Schedule::new(options.retries, options.first_wait, options.longest_wait);
+        let host = download.url.origin().ascii_serialization();
+        let retries = if self.unreachable().contains(&host) { 0 } else { options.retries };
+        let mut schedule = Schedule::new(retries, options.first_wait, options.longest_wait);
         let mut transfer = Transfer::new(download.partial.len()? > 0);
         loop {
             let problem = match download.attempt(&mut transfer).await {
@@ -197,6 +206,9 @@ impl<'a> Fetcher<'a> {
                 Err(problem) => problem,
             };
             let Some(wait) = problem.passes().and_then(|asked| schedule.next(asked)) else {
+                if matches!(problem, Problem::Unreachable(_)) {
+                    self.unreachable().insert(host);
+                }
                 return Err(problem);
             };
             let seconds = wait.as_secs_f64();

@@ -59,6 +59,21 @@ async fn wrong_bytes_weigh_more_than_a_source_that_is_down() {
 }
 
 #[tokio::test]
+async fn a_mirror_that_is_down_is_waited_for_once_and_not_for_each_artifact() {
+    let mut bench = Bench::new(1000);
+    bench.options.jobs = std::num::NonZeroUsize::MIN;
+    bench.options.retries = 2;
+    bench.options.mirrors = vec![mirror("http://127.0.0.1:1"), mirror(&bench.server.url())];
+    let artifacts = ["a", "b", "c"].map(|name| {
+        bench.publish(&format!("/dl.k8s.invalid/{name}"), name.as_bytes());
+        artifact(&format!("https://dl.k8s.invalid/{name}"), name.as_bytes())
+    });
+    bench.fetch(&artifacts).await.expect("the right bytes");
+    let said = bench.said();
+    assert_eq!(said.matches("trying again").count(), 2, "{said}");
+}
+
+#[tokio::test]
 async fn when_no_source_has_it_each_is_named_with_its_reason() {
     let mut bench = Bench::new(1000);
     let empty_dir = bench.dir.path().join("empty");
