@@ -1,6 +1,7 @@
 //! The join: config → Arc registration → roles → kubeconfig → services → Node ready → marker.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -243,7 +244,7 @@ async fn spread(host: &Host, progress: &Progress) {
 /// One join at a time: the unit's and one by hand would undo each other's files. A killed process loses its lock.
 fn lock(host: &Host) -> Result<File> {
     let path = host.path(paths::LOCK);
-    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = open.with_context(|| format!("opening {}", path.display()))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
         Failure::new(
