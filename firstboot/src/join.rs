@@ -170,10 +170,7 @@ impl<'a> Join<'a> {
         let caller =
             if as_machine { Caller::Machine(&self.himds, &self.audience) } else { Caller::Operator(&self.operator) };
         let ask = async || self.arm.cluster(caller, &self.settings.cluster).await;
-        let tell = |pause: Pause<'_, HttpError>| {
-            self.progress.retrying(Step::Arc, pause.attempt, &pause.error.to_string(), pause.length);
-        };
-        let found = retry(Schedule::until(PATIENCE), self.host.pace, ask, HttpError::verdict, tell).await;
+        let found = self.ask(Step::Arc, Schedule::until(PATIENCE), ask, HttpError::verdict).await;
         found.map_err(|error| {
             if error.has_code("AuthorizationFailed") {
                 let line = format!(
@@ -210,6 +207,20 @@ impl<'a> Join<'a> {
             Operator::AzureCli => "$(az ad signed-in-user show --query id -o tsv)".to_owned(),
             Operator::ServicePrincipal(principal) => principal.client_id.to_string(),
         }
+    }
+
+    /// The one retry, for requests.
+    pub(crate) async fn ask<T>(
+        &self,
+        step: Step,
+        schedule: Schedule,
+        attempt: impl AsyncFnMut() -> Result<T, HttpError>,
+        judge: impl Fn(&HttpError) -> Verdict,
+    ) -> Result<T, HttpError> {
+        let tell = |pause: Pause<'_, HttpError>| {
+            self.progress.retrying(step, pause.attempt, &pause.error.to_string(), pause.length);
+        };
+        retry(schedule, self.host.pace, attempt, judge, tell).await
     }
 
     /// The one retry, for what ends in a [`Failure`]: tries again what is transient.

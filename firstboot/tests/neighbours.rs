@@ -11,8 +11,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use flexnode_firstboot::cloud::Authority;
+use flexnode_firstboot::config;
+use flexnode_firstboot::host::Host;
+use flexnode_firstboot::marker::Marker;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 const TENANT: &str = "70a036f6-8e4d-4615-bad6-149c02e7720d";
@@ -86,7 +92,7 @@ impl Lab {
         command
             .env("PATH", path)
             .env("LAB", self.root.path())
-            .args(["--retry-scale", "0.001", "--himds-endpoint", &self.azure])
+            .args(["--retry-scale", "0.001"])
             .arg("--himds-tokens")
             .arg(self.path("tokens"))
             .arg("--root")
@@ -170,6 +176,35 @@ fn azure() -> Answers {
         ("Microsoft.HybridCompute/machines", 200, format!(r#"{{"identity":{{"principalId":"{PRINCIPAL}"}}}}"#)),
         ("roleAssignments", 403, denied.into()),
     ]
+}
+
+/// HIMDS, whose challenge names the file that is sent; what comes back is its address, then each request.
+fn serve_himds(token: String) -> (Sender<PathBuf>, Receiver<String>) {
+    let (key, named) = channel::<PathBuf>();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let key = named.recv().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+            let request = lines.collect::<Vec<_>>().join("\n").to_ascii_lowercase();
+            let challenge = format!("WWW-Authenticate: Basic realm={}\r\n", key.display());
+            let (status, header, body) =
+                match (request.contains("metadata: true"), request.contains("authorization: basic key")) {
+                    (true, true) => (200, "", token.as_str()),
+                    (true, false) => (401, challenge.as_str(), ""),
+                    _ => (400, "", ""),
+                };
+            let head =
+                format!("HTTP/1.1 {status} X\r\n{header}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = (&stream).write_all((head + body).as_bytes());
+            // The test may be over.
+            let _ = tell.send(request);
+        }
+    });
+    (key, told)
 }
 
 fn holds_canary(directory: &Path) -> Vec<PathBuf> {
@@ -320,4 +355,86 @@ fn wait_for(path: &Path) {
         assert!(start.elapsed() < Duration::from_secs(30), "{} does not appear", path.display());
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_joined_node_is_asked_three_questions_and_nothing_else_happens_to_it() {
+    let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let authority = azure_core::base64::encode(pem);
+    let user = format!(
+        "clusters: [{{name: edge, cluster: {{server: 'https://edge.example', certificate-authority-data: {authority}}}}}]"
+    );
+    let credential = format!(r#"{{"kubeconfigs":[{{"value":"{}"}}]}}"#, azure_core::base64::encode(user));
+    let token = r#"{"access_token":"machine","expires_on":"4102444800"}"#.to_owned();
+    let (himds, asked) = serve_himds(token);
+    let lab = Lab::new(vec![("listClusterUserCredential", 200, credential)]);
+    lab.azcmagent("edge-1", "");
+    fs::write(lab.path("state/active"), "").unwrap();
+    fs::write(lab.path("tokens/a.key"), "key").unwrap();
+    himds.send(lab.path("tokens/a.key")).unwrap();
+    let address = asked.recv().unwrap();
+
+    // What a join leaves behind.
+    let host = Host::new(lab.root.path()).unwrap();
+    let config = config::load(&lab.path("etc/flexnode/config.yaml"), None).unwrap();
+    let machine =
+        format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.HybridCompute/machines/edge-1");
+    let authority_of_azure = Authority {
+        login: "https://login.example".into(),
+        audience: "https://arm.example".into(),
+        scope: "https://arm.example/.default".into(),
+        tenant: None,
+    };
+    let marker = Marker {
+        version: 1,
+        machine_id: ID.into(),
+        config: config.digest,
+        cluster: cluster(),
+        machine,
+        principal: PRINCIPAL.into(),
+        authority: authority_of_azure,
+    };
+    marker.write_joined(&host).unwrap();
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "edge", "cluster": {
+            "server": "https://edge.example",
+            "certificate-authority-data": authority,
+        }}],
+        "users": [{ "name": "machine", "user": { "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": lab.path("var/lib/kubelet/token.sh"),
+            "interactiveMode": "Never",
+            "provideClusterInfo": false,
+        }}}],
+        "contexts": [{ "name": "edge", "context": { "cluster": "edge", "user": "machine" }}],
+        "current-context": "edge",
+    });
+    let private = |path: &str, text: &str, mode| {
+        fs::create_dir_all(lab.path(path).parent().unwrap()).unwrap();
+        fs::write(lab.path(path), text).unwrap();
+        fs::set_permissions(lab.path(path), Permissions::from_mode(mode)).unwrap();
+    };
+    private("var/lib/kubelet/kubeconfig", &format!("{kubeconfig:#}\n"), 0o600);
+    private("etc/kubernetes/pki/ca.crt", pem, 0o644);
+    private("etc/flexnode/kubelet.env", "X=1\n", 0o600);
+
+    let run = || {
+        let mut command = lab.command();
+        command.args(["--himds-endpoint", &address]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run();
+    assert_eq!((code, lab.requests.lock().unwrap().len()), (Some(0), 1), "{said}");
+    assert_eq!(asked.try_iter().count(), 2, "the challenge and the token");
+    let log = lab.log();
+    let changes = log.lines().filter(|line| !line.contains("systemctl is-") && !line.contains("azcmagent show"));
+    assert_eq!(changes.count(), 0, "{log}");
+
+    // A new CA is another matter: the file differs, so the steps run (and end at the API server, which is not there).
+    private("etc/kubernetes/pki/ca.crt", "another", 0o644);
+    let (code, said) = run();
+    assert!(code != Some(0) && said.contains("registering with Azure Arc: begins"), "{said}");
 }
