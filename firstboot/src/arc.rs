@@ -333,10 +333,8 @@ async fn identity(join: &Join<'_>) -> Result<String> {
         }
         Err(error) => Err(error),
     };
-    let found = crate::retry::retry(Schedule::until(DEADLINE), join.host.pace, ask, HttpError::verdict, |pause| {
-        join.progress.retrying(Step::Arc, pause.attempt, &pause.error.to_string(), pause.length)
-    });
-    found.await.map_err(|error| error.into_failure()).context("waiting for the machine's identity")
+    let found = join.ask(Step::Arc, Schedule::until(DEADLINE), ask, HttpError::verdict).await;
+    found.map_err(HttpError::into_failure).context("waiting for the machine's identity")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The join: config → Arc registration → roles → kubeconfig → services → Node ready → marker.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -169,10 +170,7 @@ impl<'a> Join<'a> {
         let caller =
             if as_machine { Caller::Machine(&self.himds, &self.audience) } else { Caller::Operator(&self.operator) };
         let ask = async || self.arm.cluster(caller, &self.settings.cluster).await;
-        let tell = |pause: Pause<'_, HttpError>| {
-            self.progress.retrying(Step::Arc, pause.attempt, &pause.error.to_string(), pause.length);
-        };
-        let found = retry(Schedule::until(PATIENCE), self.host.pace, ask, HttpError::verdict, tell).await;
+        let found = self.ask(Step::Arc, Schedule::until(PATIENCE), ask, HttpError::verdict).await;
         found.map_err(|error| {
             if error.has_code("AuthorizationFailed") {
                 let line = format!(
@@ -211,6 +209,20 @@ impl<'a> Join<'a> {
         }
     }
 
+    /// The one retry, for requests.
+    pub(crate) async fn ask<T>(
+        &self,
+        step: Step,
+        schedule: Schedule,
+        attempt: impl AsyncFnMut() -> Result<T, HttpError>,
+        judge: impl Fn(&HttpError) -> Verdict,
+    ) -> Result<T, HttpError> {
+        let tell = |pause: Pause<'_, HttpError>| {
+            self.progress.retrying(step, pause.attempt, &pause.error.to_string(), pause.length);
+        };
+        retry(schedule, self.host.pace, attempt, judge, tell).await
+    }
+
     /// The one retry, for what ends in a [`Failure`]: tries again what is transient.
     pub(crate) async fn retry<T>(
         &self,
@@ -243,7 +255,7 @@ async fn spread(host: &Host, progress: &Progress) {
 /// One join at a time: the unit's and one by hand would undo each other's files. A killed process loses its lock.
 fn lock(host: &Host) -> Result<File> {
     let path = host.path(paths::LOCK);
-    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = open.with_context(|| format!("opening {}", path.display()))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
         Failure::new(

@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::http::HttpError;
 use crate::join::Join;
 use crate::paths;
-use crate::retry::{Pause, Schedule, Verdict, retry};
+use crate::retry::{Schedule, Verdict};
 use crate::services::KubeletFiles;
 use crate::state::Step;
 
@@ -58,10 +58,7 @@ pub(crate) async fn fetch(join: &Join<'_>) -> Result<ApiServer> {
         answer
     };
     let verdict = |error: &HttpError| if is_denied(error) { Verdict::Again(None) } else { error.verdict() };
-    let tell = |pause: Pause<'_, HttpError>| {
-        join.progress.retrying(Step::Kubeconfig, pause.attempt, &pause.error.to_string(), pause.length);
-    };
-    retry(Schedule::until(DEADLINE), join.host.pace, ask, verdict, tell).await.map_err(|error| {
+    join.ask(Step::Kubeconfig, Schedule::until(DEADLINE), ask, verdict).await.map_err(|error| {
         if is_denied(&error) {
             let hint = format!(
                 "see whether the role has arrived: az role assignment list --scope \"{}\" --query \

@@ -57,6 +57,15 @@ impl Progress {
     /// An attempt failed and another follows after `pause`.
     pub fn retrying(&self, step: Step, attempt: u32, error: &str, pause: Duration) {
         let error = plain(error);
+        // The same again and again says nothing new: the 1st, 2nd, 4th, 8th… time is enough for the journal.
+        let is_new = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.last_error(step) != Some(error.as_str())
+        };
+        self.change(|state| state.attempt(step, attempt, &error));
+        if !is_new && !attempt.is_power_of_two() {
+            return;
+        }
         let milliseconds = pause.as_millis().to_string();
         let attempts = attempt.to_string();
         self.journal.say(
@@ -71,7 +80,6 @@ impl Progress {
             ],
         );
         self.notifier.status(&format!("{step}: waiting, attempt {attempt}: {error}"));
-        self.change(|state| state.attempt(step, attempt, &error));
     }
 
     /// The join ends in an error, in whatever step it is.

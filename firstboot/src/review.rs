@@ -9,7 +9,7 @@ use crate::arm::Cluster;
 use crate::failure::{Exit, Failure};
 use crate::http::HttpError;
 use crate::join::Join;
-use crate::retry::{Pause, Schedule, retry};
+use crate::retry::Schedule;
 use crate::skew;
 use crate::state::Step;
 
@@ -78,10 +78,7 @@ async fn patiently<T>(
     deadline: Duration,
     ask: impl AsyncFnMut() -> Result<T, HttpError>,
 ) -> Result<T> {
-    let tell = |pause: Pause<'_, HttpError>| {
-        join.progress.retrying(Step::Kubeconfig, pause.attempt, &pause.error.to_string(), pause.length);
-    };
-    retry(Schedule::until(deadline), join.host.pace, ask, HttpError::verdict, tell).await.map_err(|error| match error {
+    join.ask(Step::Kubeconfig, Schedule::until(deadline), ask, HttpError::verdict).await.map_err(|error| match error {
         HttpError::Pending(message) => Pending(message).into(),
         error if error.refusal().is_some_and(|refusal| refusal.status == 401) => {
             let cluster = &join.settings.cluster;

@@ -10,7 +10,7 @@ use crate::config::azure::Role;
 use crate::failure::{Exit, Failure};
 use crate::http::HttpError;
 use crate::join::Join;
-use crate::retry::{Schedule, Verdict, retry};
+use crate::retry::{Schedule, Verdict};
 use crate::state::Step;
 
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -65,10 +65,7 @@ async fn give(join: &Join<'_>, assignment: &Assignment) -> Result<()> {
         },
         other => other,
     };
-    let tell = |pause: crate::retry::Pause<'_, HttpError>| {
-        join.progress.retrying(Step::Roles, pause.attempt, &pause.error.to_string(), pause.length);
-    };
-    retry(Schedule::until(DEADLINE), join.host.pace, put, verdict, tell)
+    join.ask(Step::Roles, Schedule::until(DEADLINE), put, verdict)
         .await
         .map_err(|error| denied(error, assignment).into())
 }
@@ -110,11 +107,8 @@ async fn id_of(join: &Join<'_>, role: &Role, scope: &str) -> Result<String> {
     if let Some((_, id)) = KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
         return Ok((*id).to_owned());
     }
-    let tell = |pause: crate::retry::Pause<'_, HttpError>| {
-        join.progress.retrying(Step::Roles, pause.attempt, &pause.error.to_string(), pause.length);
-    };
     let ask = async || join.arm.role(Caller::Operator(&join.operator), scope, name).await;
-    let found = retry(Schedule::until(DEADLINE), join.host.pace, ask, HttpError::verdict, tell).await;
+    let found = join.ask(Step::Roles, Schedule::until(DEADLINE), ask, HttpError::verdict).await;
     found.map_err(HttpError::into_failure)?.ok_or_else(|| {
         let hint = "correct rbac.roles, or write the GUID: `az role definition list -o table` lists the roles";
         Failure::new(Exit::BadConfig, format!("there is no role {name:?} at {scope}"), hint).into()

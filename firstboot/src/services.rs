@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::http::HttpError;
 use crate::join::Join;
 use crate::paths;
-use crate::retry::{Pause, Schedule, retry};
+use crate::retry::Schedule;
 use crate::state::Step;
 
 /// The network plugin's own pods have to be pulled and started meanwhile.
@@ -158,11 +158,8 @@ pub(crate) async fn wait_until_ready(join: &Join<'_>, api: &Api<'_>, machine_id:
             Some(obstacle) => Err(HttpError::Pending(obstacle)),
         }
     };
-    let tell = |pause: Pause<'_, HttpError>| {
-        join.progress.retrying(Step::Services, pause.attempt, &pause.error.to_string(), pause.length);
-    };
     let schedule = Schedule { longest: Duration::from_secs(10), ..Schedule::until(DEADLINE) };
-    let Err(error) = retry(schedule, join.host.pace, ask, HttpError::verdict, tell).await else { return Ok(()) };
+    let Err(error) = join.ask(Step::Services, schedule, ask, HttpError::verdict).await else { return Ok(()) };
     show_last_lines(join, paths::KUBELET_UNIT).await;
     let HttpError::Pending(obstacle) = error else { return Err(error.into_failure().into()) };
     let hint = if obstacle.contains("cni") || obstacle.contains("NetworkPluginNotReady") {

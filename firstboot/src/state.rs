@@ -137,6 +137,10 @@ impl State {
         (entry.attempts, entry.error) = (attempts, Some(error.to_owned()));
     }
 
+    pub(crate) fn last_error(&self, step: Step) -> Option<&str> {
+        self.steps[step as usize].error.as_deref()
+    }
+
     /// The step under way fails, or the first that has not begun.
     pub(crate) fn fail(&mut self, error: &str, hint: &str) {
         let open = self.steps.iter_mut().find(|entry| entry.phase != Phase::Done);

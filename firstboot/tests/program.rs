@@ -107,10 +107,16 @@ fn a_named_directory_of_drop_ins_must_exist() {
 }
 
 #[test]
-fn without_a_command_it_says_that_it_cannot_join_and_is_not_retried() {
-    let (code, stdout, stderr) = run(&[]);
-    assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    insta::assert_snapshot!(stderr);
+fn without_a_config_there_is_nothing_to_join() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("etc")).unwrap();
+    fs::write(directory.path().join("etc/hostname"), "edge-1").unwrap();
+    for verb in [&[][..], &["run"]] {
+        let root = ["--root", directory.path().to_str().unwrap()];
+        let (code, stdout, stderr) = run(&[verb, &root].concat());
+        assert_eq!((code, stdout.as_str()), (Some(78), ""));
+        assert!(stderr.starts_with("error: ") && stderr.contains("\nhint: "), "{stderr}");
+    }
 }
 
 #[test]
@@ -122,7 +128,14 @@ fn the_schema_is_json() {
 
 #[test]
 fn help_fits_80_columns_and_names_the_exit_codes() {
-    for arguments in [&["--help"][..], &["-h"], &["check", "--help"], &["schema", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["check", "--help"],
+        &["schema", "--help"],
+        &["run", "--help"],
+        &["status", "--help"],
+    ] {
         let (code, stdout, _) = run(arguments);
         assert_eq!(code, Some(0));
         let wide: Vec<_> = stdout.lines().filter(|line| line.chars().count() > 80).collect();
