@@ -180,6 +180,17 @@ fn a_machine_of_the_wrong_shape_is_refused() {
 }
 
 #[test]
+fn an_action_must_say_that_it_has_no_content() {
+    let bench = contoso_bench();
+    bench.azure.grant(contoso::APP_OBJECT, role::CLUSTER_USER, &contoso::cluster_id()).unwrap();
+    let token = bench.operator();
+    let path = cluster_path("/listClusterUserCredential");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n");
+    assert!(bench.raw(&format!("{head}\r\n")).starts_with("HTTP/1.1 411 "));
+    assert!(bench.raw(&format!("{head}Content-Length: 0\r\n\r\n")).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn a_cluster_tells_what_a_node_needs() {
     let bench = contoso_bench();
     let answer = bench.get(&cluster_path(""), &bench.operator());

@@ -1,6 +1,7 @@
 //! An emulator and a client beside it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flexnode_vm::azcmagent::Place;
@@ -8,6 +9,7 @@ use flexnode_vm::azure::{AKS_SERVER, ARM_AUDIENCES, AgentConfig, Emulator, Himds
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
 
 pub(crate) struct Bench {
@@ -108,6 +110,21 @@ impl Bench {
         let (server, _) = self.azure.api_server(&contoso::cluster_id()).unwrap();
         let request = self.client.request(method, format!("{server}{path}"));
         if token.is_empty() { request } else { request.bearer_auth(token) }
+    }
+
+    /// What ARM answers to bytes that no HTTP client would send.
+    pub(crate) fn raw(&self, request: &str) -> String {
+        let address = self.azure.arm().trim_start_matches("https://");
+        let connection = client::tls(self.azure.ca_pem()).unwrap();
+        self.runtime.block_on(async {
+            let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+            let name = "127.0.0.1".try_into().unwrap();
+            let mut tls = tokio_rustls::TlsConnector::from(Arc::new(connection)).connect(name, tcp).await.unwrap();
+            tls.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            tls.read_to_string(&mut answer).await.unwrap();
+            answer
+        })
     }
 
     /// Registers a machine; its object id.

@@ -163,6 +163,19 @@ fn a_wrong_certificate_is_wrong_in_its_own_way() {
 }
 
 #[test]
+fn a_name_that_does_not_resolve_fails_and_one_that_does_is_in_the_certificate() {
+    let bench = contoso_bench();
+    let address: std::net::SocketAddr = bench.azure.arm().trim_start_matches("https://").parse().unwrap();
+    let url = format!("https://arm.flexnode-lab.test:{}/nothing", address.port());
+    let lost = bench.try_send(bench.client.get(&url)).map(|answer| answer.status).unwrap_err();
+    assert!(lost.is_connect() && causes(&lost).contains("dns"), "{}", causes(&lost));
+    let tls = client::tls(bench.azure.ca_pem()).unwrap();
+    let resolving = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+    let resolving = resolving.resolve("arm.flexnode-lab.test", address).build().unwrap();
+    assert_eq!(bench.send(resolving.get(&url)).status, 400);
+}
+
+#[test]
 fn a_skewed_clock_shows_in_dates_and_in_what_it_judges() {
     let bench = Bench::new(contoso::world().clock(Clock::standing()));
     let machine = ArcMachine::new(&bench);
