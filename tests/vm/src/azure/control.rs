@@ -182,4 +182,17 @@ impl Emulator {
         let bearer = Bearer { client_id: object_id, object_id, machine: None };
         Ok(state.issue(bearer, audience, now)?.token)
     }
+
+    /// The same as if another tenant had issued it, in this cloud and so with this key.
+    ///
+    /// # Errors
+    /// When the machine has no randomness.
+    pub fn foreign_token(&self, tenant: &str, object_id: &str, audience: &str) -> Result<String> {
+        let mut state = self.shared.state();
+        let now = state.clock.now();
+        let bearer = Bearer { client_id: object_id, object_id, machine: None };
+        let mut claims = state.issue(bearer, audience, now)?.claims;
+        (claims.tid, claims.iss) = (tenant.to_owned(), format!("https://sts.windows.net/{tenant}/"));
+        state.signer.sign(&claims)
+    }
 }

@@ -48,6 +48,8 @@ fn only_a_token_of_this_tenant_for_arm_that_still_holds_is_taken() {
     assert_eq!(refusal(&kubernetes), refused("InvalidAuthenticationTokenAudience"));
     let other_audience = bench.azure.token(contoso::APP_OBJECT, ARM_AUDIENCES[1].trim_end_matches('/')).unwrap();
     assert_eq!(refusal(&other_audience).0, 200);
+    let tenant = bench.azure.foreign_token(role::OWNER, contoso::APP_OBJECT, ARM_AUDIENCES[0]).unwrap();
+    assert_eq!(refusal(&tenant), refused("InvalidAuthenticationTokenTenant"));
     let basic = bench.arm(Method::GET, &cluster_path(""), "").header("authorization", format!("Basic {token}"));
     assert_eq!(bench.send(basic).refusal(), (401, "AuthenticationFailed"));
 

@@ -75,6 +75,8 @@ fn only_a_token_for_aks_of_this_tenant_is_taken() {
     assert_eq!(version(&bench.operator()), unauthorized, "a token for ARM");
     let oid = contoso::APP_OBJECT;
     assert_eq!(version(&contoso_bench().azure.token(oid, flexnode_vm::azure::AKS_SERVER).unwrap()), unauthorized);
+    let foreign = bench.azure.foreign_token(role::OWNER, oid, flexnode_vm::azure::AKS_SERVER).unwrap();
+    assert_eq!(version(&foreign), unauthorized);
     let token = bench.azure.token(oid, flexnode_vm::azure::AKS_SERVER).unwrap();
     assert_eq!(version(&token).0, 200);
     bench.azure.upgrade(&contoso::cluster_id(), "1.31.4").unwrap();
