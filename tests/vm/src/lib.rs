@@ -1,5 +1,7 @@
 //! The lab: real programs, faulty servers and end-to-end tests.
 
+pub mod azcmagent;
+pub mod azure;
 pub mod faults;
 pub mod lab;
 pub mod standin;

@@ -1,11 +1,14 @@
 //! The lab's command line. Called by a stand-in's name, it is that stand-in.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use flexnode_build::failure::Failure;
+use flexnode_vm::azcmagent;
+use flexnode_vm::azure::play::Playground;
 use flexnode_vm::lab::{self, Cache, Order};
 use flexnode_vm::standin::StandIn;
 
@@ -20,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Lab(LabArgs),
+    Azure(AzureArgs),
 }
 
 /// Make a mirror and a catalog of real programs in DIR
@@ -54,13 +58,37 @@ struct LabArgs {
     stand_in: Option<PathBuf>,
 }
 
+/// Emulate Azure for a node to join, and show its requests
+///
+/// Entra ID, Azure Resource Manager and the API server of a cluster listen on
+/// 127.0.0.1 over TLS with a CA of their own, HIMDS over plain http. DIR gets
+/// what a join needs: config.yaml, client-secret, ca.pem, and bin/azcmagent, a
+/// stand-in for the Arc agent. The config goes to stdout, requests to stderr.
+///
+/// Nothing is kept: the next start knows no machine. It ends with Ctrl-C.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = "Example: flexnode-vm azure --port 40340 target/azure")]
+struct AzureArgs {
+    /// The folder for what a join needs
+    #[arg(default_value = "target/azure")]
+    dir: PathBuf,
+    /// First of four ports: Entra ID, ARM, Kubernetes, HIMDS [default: any]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if let Some(stand_in) = arguments.next().and_then(|argv0| StandIn::called(&argv0)) {
+    let argv0 = arguments.next().unwrap_or_default();
+    if azcmagent::called(&argv0) {
+        return azcmagent::run(arguments);
+    }
+    if let Some(stand_in) = StandIn::called(&argv0) {
         return stand_in.run(arguments);
     }
     let result = match Cli::parse().verb {
         Verb::Lab(args) => make_lab(args),
+        Verb::Azure(args) => emulate_azure(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     let (class, hint) = Failure::describe(&error);
@@ -81,4 +109,16 @@ fn make_lab(args: LabArgs) -> Result<()> {
     eprintln!("lab: complete; build a bundle from it with");
     println!("{}", lab.command());
     Ok(())
+}
+
+fn emulate_azure(args: AzureArgs) -> Result<()> {
+    let program = std::env::current_exe().context("find this program")?;
+    let game = Playground { dir: args.dir, port: args.port }.open(&program)?;
+    game.emulator.observe(|request| eprintln!("{request}"));
+    writeln!(io::stdout(), "{}", game.rules()?).context("write to standard output")?;
+    eprintln!("azure: ready; Ctrl-C ends it");
+    // The services have threads of their own; a signal ends the process, and nothing needs to be put away.
+    loop {
+        std::thread::park();
+    }
 }

@@ -86,12 +86,17 @@ impl StandIn {
     /// # Errors
     /// A file cannot be read or written.
     pub fn write(self, program: &Path, version: &str, to: &Path) -> Result<()> {
-        let context = || format!("write the stand-in `{}`", to.display());
-        fs::copy(program, to).with_context(context)?;
-        let mut file = OpenOptions::new().append(true).open(to).with_context(context)?;
-        writeln!(file, "\n{STAMP}{} {version}", self.name()).with_context(context)?;
-        file.sync_all().with_context(context)
+        stamp(program, self.name(), version, to)
     }
+}
+
+/// Writes `program`, stamped as the stand-in for `name` in this version, to `to`.
+pub(crate) fn stamp(program: &Path, name: &str, version: &str, to: &Path) -> Result<()> {
+    let context = || format!("write the stand-in `{}`", to.display());
+    fs::copy(program, to).with_context(context)?;
+    let mut file = OpenOptions::new().append(true).open(to).with_context(context)?;
+    writeln!(file, "\n{STAMP}{name} {version}").with_context(context)?;
+    file.sync_all().with_context(context)
 }
 
 const STAMP: &str = "flexnode stand-in: ";
@@ -99,7 +104,8 @@ const STAMP: &str = "flexnode stand-in: ";
 /// The version when a program is called by a stand-in's name without having been stamped.
 const UNSTAMPED: &str = "0.0.0";
 
-fn version() -> String {
+/// The version with which this program was stamped.
+pub(crate) fn version() -> String {
     // A program that cannot read itself has no stamp that anybody could see.
     stamped(Path::new("/proc/self/exe")).ok().flatten().unwrap_or_else(|| UNSTAMPED.to_owned())
 }

@@ -1,0 +1,212 @@
+//! Azure as far as a join meets it: Entra ID, Resource Manager, HIMDS and an API server, with one state behind them.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use flexnode_vm::azure::{Emulator, Fault, Operation, When, contoso};
+//!
+//! let azure = Emulator::start(contoso::world())?;
+//! azure.inject(When::operation(Operation::ClusterRead).first(2), Fault::Throttled { retry_after: 3 });
+//! // … let something join, with `azure.arm()` as its endpoint and `azure.ca_pem()` as its CA …
+//! assert_eq!(azure.requests_for(Operation::RoleAssignmentWrite).len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod arm;
+mod call;
+pub mod client;
+mod clock;
+mod config;
+pub mod contoso;
+mod control;
+mod entra;
+mod fault;
+pub(crate) mod guid;
+mod himds;
+mod inventory;
+mod kubernetes;
+mod operation;
+pub mod play;
+
+mod record;
+pub mod role;
+mod server;
+mod state;
+mod things;
+mod throttle;
+mod tls;
+mod token;
+mod wire;
+mod world;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use self::himds::Site;
+use self::server::{Desk, Shared};
+use self::state::{Endpoints, State};
+use self::tls::Identity;
+use crate::faults::Authority;
+
+pub use self::clock::Clock;
+pub use self::fault::{Fault, When};
+pub use self::himds::AgentConfig;
+pub use self::inventory::{App, Cluster, Subscription};
+pub use self::kubernetes::ClusterRole;
+pub use self::operation::{Operation, Service};
+pub use self::record::Recorded;
+pub use self::state::{AKS_SERVER, ARM_AUDIENCES};
+pub use self::things::{Assignment, Machine};
+pub use self::throttle::{Bucket, Throttle};
+pub use self::tls::TlsFault;
+pub use self::token::Claims;
+pub use self::world::{Lag, Lifetimes, Limits, Ports, World};
+
+/// The emulator. Dropping it closes its ports and every connection.
+pub struct Emulator {
+    shared: Arc<Shared>,
+    authority: Authority,
+    identities: HashMap<String, Arc<Identity>>,
+    /// The authority of each cluster, by its id; another one after a rotation.
+    cluster_authorities: Mutex<HashMap<String, Authority>>,
+    endpoints: Endpoints,
+    runtime: Option<Runtime>,
+}
+
+/// One machine's HIMDS. Dropping it stops it.
+pub struct Himds {
+    site: Arc<Site>,
+    url: String,
+    task: JoinHandle<()>,
+}
+
+const ENTRA: &str = "entra";
+const ARM: &str = "arm";
+
+impl Emulator {
+    /// Starts Entra ID, ARM and the API server of each cluster, on 127.0.0.1.
+    ///
+    /// # Errors
+    /// When no port, thread or certificate can be had.
+    pub fn start(world: World) -> Result<Self> {
+        let ports = world.ports;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start the emulator's threads")?;
+        let authority = Authority::named("Flexnode lab Azure")?;
+        let state = Mutex::new(State::new(world)?);
+        let shared = Arc::new(Shared { state, schedule: fault::Schedule::default(), log: record::Log::default() });
+        let mut identities = HashMap::new();
+        let mut serve = |name: &str, port, desk: Desk, authority: &Authority| -> Result<String> {
+            let identity = Arc::new(Identity::new(authority)?);
+            identities.insert(name.to_owned(), Arc::clone(&identity));
+            let (address, _) = server::start(runtime.handle(), port, Some(identity), desk, &shared)
+                .with_context(|| format!("start the service {name}"))?;
+            Ok(format!("https://{address}"))
+        };
+        let endpoints = Endpoints {
+            entra: serve(ENTRA, ports.entra, Desk::Entra, &authority)?,
+            arm: serve(ARM, ports.arm, Desk::Arm, &authority)?,
+        };
+        let mut cluster_authorities = HashMap::new();
+        let ids: Vec<String> = shared.state().clusters.iter().map(things::ClusterState::id).collect();
+        for (nth, id) in ids.into_iter().enumerate() {
+            let key = id.to_ascii_lowercase();
+            let own = cluster_authority()?;
+            let port = if nth == 0 { ports.kubernetes } else { 0 };
+            let server = serve(&key, port, Desk::Kubernetes(id.as_str().into()), &own)?;
+            if let Some(cluster) = shared.state().cluster(&id) {
+                (cluster.server, cluster.ca) = (server, own.pem().to_owned());
+            }
+            cluster_authorities.insert(key, own);
+        }
+        shared.state().endpoints = endpoints.clone();
+        let cluster_authorities = Mutex::new(cluster_authorities);
+        Ok(Self { shared, authority, identities, cluster_authorities, endpoints, runtime: Some(runtime) })
+    }
+
+    /// Starts the HIMDS of one machine, on plain http.
+    ///
+    /// `state` is where its Arc agent keeps `agentconfig.json`, `tokens` where the files of challenges go; port 0 takes
+    /// any.
+    ///
+    /// # Errors
+    /// When the port cannot be had or `tokens` cannot be made.
+    pub fn himds(&self, state: &Path, tokens: &Path, port: u16) -> Result<Himds> {
+        let site = Arc::new(Site::new(state, tokens)?);
+        let runtime = self.runtime.as_ref().context("the emulator has been stopped")?;
+        let (address, task) =
+            server::start(runtime.handle(), port, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
+        Ok(Himds { site, url: format!("http://{address}"), task })
+    }
+
+    /// Entra ID: `https://127.0.0.1:PORT`, without a final slash.
+    #[must_use]
+    pub fn entra(&self) -> &str {
+        &self.endpoints.entra
+    }
+
+    /// ARM: `https://127.0.0.1:PORT`, without a final slash.
+    #[must_use]
+    pub fn arm(&self) -> &str {
+        &self.endpoints.arm
+    }
+
+    /// The authority of Entra ID's and ARM's certificates. Clusters have their own.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        self.authority.pem()
+    }
+}
+
+fn cluster_authority() -> Result<Authority> {
+    Authority::named("Flexnode lab cluster")
+}
+
+impl Himds {
+    /// `http://127.0.0.1:PORT`, without a final slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Forgets cached tokens and open challenges, as `systemctl restart himdsd` does.
+    pub fn restart(&self) {
+        self.site.restart();
+    }
+}
+
+impl Drop for Himds {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The ordinary drop would wait, which a test inside another runtime may not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Himds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Himds").field("url", &self.url).finish_non_exhaustive()
+    }
+}
