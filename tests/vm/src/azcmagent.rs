@@ -132,5 +132,8 @@ fn show(config: Option<&AgentConfig>, as_json: bool) -> String {
         return format!("{shown:#}");
     }
     let lines = shown.as_object().into_iter().flatten();
-    lines.map(|(key, value)| format!("{key:<18}: {}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join("\n")
+    lines
+        .map(|(key, value)| format!("{key:<18}: {}", value.as_str().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -85,7 +85,8 @@ impl Options {
         };
         let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         // JSON is YAML too; a message of the reader could repeat the secret.
-        let file: Self = serde_yaml::from_str(&text).map_err(|_| wrong("not JSON or YAML of known options".to_owned()))?;
+        let file: Self =
+            serde_yaml::from_str(&text).map_err(|_| wrong("not JSON or YAML of known options".to_owned()))?;
         Ok(Self {
             config: None,
             resource_group: self.resource_group.or(file.resource_group),
@@ -107,7 +108,10 @@ impl Options {
         let options = self.complete()?;
         let cloud = options.cloud.clone().unwrap_or_else(|| CLOUDS[0].to_owned());
         if !CLOUDS.contains(&cloud.as_str()) {
-            return Err(Trouble::new(Code::InvalidOption, format!("there is no cloud {cloud}; use {}", CLOUDS.join(", "))));
+            return Err(Trouble::new(
+                Code::InvalidOption,
+                format!("there is no cloud {cloud}; use {}", CLOUDS.join(", ")),
+            ));
         }
         let tags = tags(options.tags.as_deref().unwrap_or_default())?;
         let name = options.resource_name.clone().map_or_else(host_name, Ok)?;

@@ -51,8 +51,7 @@ impl Place {
         fs::create_dir_all(&self.state).with_context(|| format!("create `{}`", self.state.display()))?;
         let ca = self.state.join("ca.pem");
         fs::write(&ca, emulator.ca_pem()).with_context(|| format!("write `{}`", ca.display()))?;
-        let there =
-            Whereabouts { arm: emulator.arm().to_owned(), authority: emulator.entra().to_owned(), ca };
+        let there = Whereabouts { arm: emulator.arm().to_owned(), authority: emulator.entra().to_owned(), ca };
         let text = serde_json::to_string_pretty(&there).context("write the emulator's place")?;
         fs::write(self.state.join(EMULATOR), text).context("write the emulator's place")
     }

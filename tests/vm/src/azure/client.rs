@@ -13,21 +13,28 @@ use rustls::{ClientConfig, RootCertStore};
 /// # Errors
 /// When `ca_pem` holds something else than certificates.
 pub fn client(ca_pem: &str, timeout: Duration) -> Result<reqwest::Client> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        roots.add(certificate.context("read a certificate")?).context("trust a certificate")?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("choose TLS versions")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls(ca_pem)?)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(timeout)
         .build()
         .context("set up an HTTP client")
+}
+
+/// TLS that trusts the authorities in `ca_pem` and no others.
+///
+/// # Errors
+/// As for [`client`].
+pub fn tls(ca_pem: &str) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(certificate.context("read a certificate")?).context("trust a certificate")?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("choose TLS versions")?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }

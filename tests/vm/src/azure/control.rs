@@ -9,10 +9,10 @@ use super::clock::Clock;
 use super::fault::{Fault, When};
 use super::operation::{Operation, Service};
 use super::record::Recorded;
-use super::state::{Assignment, Bearer, Machine};
+use super::things::{Assignment, Machine};
 use super::tls::{Identity, TlsFault};
-use super::{ARM, ClusterRole, ENTRA, Emulator};
-use crate::faults::Authority;
+use super::token::Bearer;
+use super::{ARM, ClusterRole, ENTRA, Emulator, cluster_authority};
 
 /// Faults.
 impl Emulator {
@@ -26,18 +26,19 @@ impl Emulator {
         self.shared.schedule.clear();
     }
 
-    /// One fault for each of the next connections to Entra ID, ARM or every API server, in this order.
-    ///
-    /// # Panics
-    /// Never; HIMDS has no TLS, and nothing happens to it.
+    /// One fault for each of the next connections to Entra ID, ARM or every API server, in this order. HIMDS has no
+    /// TLS, and nothing happens to it.
     pub fn inject_tls(&self, service: Service, faults: &[TlsFault]) {
         let clusters = |name: &&String| ![ENTRA, ARM].contains(&name.as_str());
         let identities: Vec<&Identity> = match service {
             Service::Entra => self.identities.get(ENTRA).map(AsRef::as_ref).into_iter().collect(),
             Service::Arm => self.identities.get(ARM).map(AsRef::as_ref).into_iter().collect(),
-            Service::Kubernetes => {
-                self.identities.iter().filter(|(name, _)| clusters(name)).map(|(_, identity)| identity.as_ref()).collect()
-            }
+            Service::Kubernetes => self
+                .identities
+                .iter()
+                .filter(|(name, _)| clusters(name))
+                .map(|(_, identity)| identity.as_ref())
+                .collect(),
             Service::Himds => Vec::new(),
         };
         for identity in identities {
@@ -125,7 +126,7 @@ impl Emulator {
     /// When there is no such cluster, or no randomness.
     pub fn rotate_cluster_ca(&self, cluster: &str) -> Result<()> {
         let key = cluster.to_ascii_lowercase();
-        let authority = Authority::new()?;
+        let authority = cluster_authority()?;
         self.identities.get(&key).context("find the cluster")?.change(&authority)?;
         let mut state = self.shared.state();
         authority.pem().clone_into(&mut state.cluster(cluster).context("find the cluster")?.ca);
@@ -180,5 +181,18 @@ impl Emulator {
         let now = state.clock.now();
         let bearer = Bearer { client_id: object_id, object_id, machine: None };
         Ok(state.issue(bearer, audience, now)?.token)
+    }
+
+    /// The same as if another tenant had issued it, in this cloud and so with this key.
+    ///
+    /// # Errors
+    /// When the machine has no randomness.
+    pub fn foreign_token(&self, tenant: &str, object_id: &str, audience: &str) -> Result<String> {
+        let mut state = self.shared.state();
+        let now = state.clock.now();
+        let bearer = Bearer { client_id: object_id, object_id, machine: None };
+        let mut claims = state.issue(bearer, audience, now)?.claims;
+        (claims.tid, claims.iss) = (tenant.to_owned(), format!("https://sts.windows.net/{tenant}/"));
+        state.signer.sign(&claims)
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, settle};
 use super::guid;
-use super::state::{AKS_SERVER, Bearer, State};
+use super::state::{AKS_SERVER, State};
+use super::token::Bearer;
 
 pub(super) fn answer(state: &mut State, call: &mut Call) -> Reply {
     let segments = call.segments();
@@ -127,7 +128,8 @@ fn refusal(call: &Call, status: u16, error: &str, code: u64, message: &str) -> R
     // Without randomness there would be no certificates, and no emulator.
     let [trace, correlation] = [(); 2].map(|()| guid::fresh().unwrap_or_default());
     let time = super::clock::rfc3339(call.now).replace('T', " ");
-    let description = format!("AADSTS{code}: {message} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {time}");
+    let description =
+        format!("AADSTS{code}: {message} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {time}");
     let body = json!({
         "error": error,
         "error_description": description,

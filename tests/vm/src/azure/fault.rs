@@ -205,7 +205,7 @@ mod tests {
         let schedule = Schedule::default();
         schedule.add(When::service(Service::Arm).nth(1), Fault::Status(500));
         schedule.add(When::service(Service::Arm).nth(2), Fault::Status(503));
-        let mut next = || schedule.next(Service::Arm, Operation::Other, "GET", "/");
+        let next = || schedule.next(Service::Arm, Operation::Other, "GET", "/");
         assert!(matches!(next(), Some(Fault::Status(500))));
         assert!(matches!(next(), Some(Fault::Status(503))));
         assert!(next().is_none());

@@ -19,7 +19,8 @@ use serde_json::json;
 
 use super::call::{Call, Outcome, Reply, settle};
 use super::guid;
-use super::state::{Bearer, Issued, State};
+use super::state::State;
+use super::token::{Bearer, Issued};
 
 /// What the Arc agent knows about the machine, its `agentconfig.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -177,7 +178,8 @@ fn token(state: &mut State, site: &Site, call: &mut Call) -> Outcome {
     }
     let resource = required("resource")?;
     let proof = call.header("authorization").and_then(|text| text.split_once(' '));
-    let proven = proof.is_some_and(|(scheme, secret)| scheme.eq_ignore_ascii_case("basic") && site.is_met(secret.trim()));
+    let proven =
+        proof.is_some_and(|(scheme, secret)| scheme.eq_ignore_ascii_case("basic") && site.is_met(secret.trim()));
     if !proven {
         let path = site.challenge(state.clock.now()).map_err(|_| unavailable(500))?;
         let challenge = format!("Basic realm={}", path.display());
@@ -210,11 +212,11 @@ fn issue(state: &mut State, site: &Site, resource: &str, now: Duration) -> Resul
     let machine = state.machines.get(&config.resource_id().to_ascii_lowercase());
     let machine = machine.filter(|machine| machine.vm_id == config.vm_id).cloned().ok_or_else(not_connected)?;
     let cached = site.memory().cache.get(resource).cloned();
-    if let Some(issued) = cached.filter(|one| one.claims.oid == machine.principal_id && one.claims.exp > now.as_secs()) {
+    if let Some(issued) = cached.filter(|one| one.claims.oid == machine.principal_id && one.claims.exp > now.as_secs())
+    {
         return Ok(issued);
     }
-    let bearer =
-        Bearer { client_id: &machine.client_id, object_id: &machine.principal_id, machine: Some(&machine.id) };
+    let bearer = Bearer { client_id: &machine.client_id, object_id: &machine.principal_id, machine: Some(&machine.id) };
     let audience = resource.trim_start_matches("api://");
     let issued = state.issue(bearer, audience, now).map_err(|_| unavailable(500))?;
     site.memory().cache.insert(resource.to_owned(), issued.clone());

@@ -17,11 +17,13 @@ mod call;
 pub mod client;
 mod clock;
 mod config;
+pub mod contoso;
 mod control;
 mod entra;
 mod fault;
 pub(crate) mod guid;
 mod himds;
+mod inventory;
 mod kubernetes;
 mod operation;
 pub mod play;
@@ -30,6 +32,7 @@ mod record;
 pub mod role;
 mod server;
 mod state;
+mod things;
 mod throttle;
 mod tls;
 mod token;
@@ -54,14 +57,16 @@ use crate::faults::Authority;
 pub use self::clock::Clock;
 pub use self::fault::{Fault, When};
 pub use self::himds::AgentConfig;
+pub use self::inventory::{App, Cluster, Subscription};
 pub use self::kubernetes::ClusterRole;
 pub use self::operation::{Operation, Service};
 pub use self::record::Recorded;
-pub use self::state::{AKS_SERVER, ARM_AUDIENCES, Assignment, Machine};
+pub use self::state::{AKS_SERVER, ARM_AUDIENCES};
+pub use self::things::{Assignment, Machine};
 pub use self::throttle::{Bucket, Throttle};
 pub use self::tls::TlsFault;
 pub use self::token::Claims;
-pub use self::world::{App, Cluster, Lag, Lifetimes, Limits, Ports, Subscription, World, contoso};
+pub use self::world::{Lag, Lifetimes, Limits, Ports, World};
 
 /// The emulator. Dropping it closes its ports and every connection.
 pub struct Emulator {
@@ -96,7 +101,7 @@ impl Emulator {
             .enable_all()
             .build()
             .context("start the emulator's threads")?;
-        let authority = Authority::new()?;
+        let authority = Authority::named("Flexnode lab Azure")?;
         let state = Mutex::new(State::new(world)?);
         let shared = Arc::new(Shared { state, schedule: fault::Schedule::default(), log: record::Log::default() });
         let mut identities = HashMap::new();
@@ -112,10 +117,10 @@ impl Emulator {
             arm: serve(ARM, ports.arm, Desk::Arm, &authority)?,
         };
         let mut cluster_authorities = HashMap::new();
-        let ids: Vec<String> = shared.state().clusters.iter().map(state::ClusterState::id).collect();
+        let ids: Vec<String> = shared.state().clusters.iter().map(things::ClusterState::id).collect();
         for (nth, id) in ids.into_iter().enumerate() {
             let key = id.to_ascii_lowercase();
-            let own = Authority::new()?;
+            let own = cluster_authority()?;
             let port = if nth == 0 { ports.kubernetes } else { 0 };
             let server = serve(&key, port, Desk::Kubernetes(id.as_str().into()), &own)?;
             if let Some(cluster) = shared.state().cluster(&id) {
@@ -160,6 +165,10 @@ impl Emulator {
     pub fn ca_pem(&self) -> &str {
         self.authority.pem()
     }
+}
+
+fn cluster_authority() -> Result<Authority> {
+    Authority::named("Flexnode lab cluster")
 }
 
 impl Himds {

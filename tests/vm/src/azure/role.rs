@@ -1,6 +1,7 @@
 //! Azure's built-in roles as far as a join meets them: what each allows.
 //!
-//! Ids and permissions follow Azure's public list of built-in roles, shortened to the actions that the emulator knows.
+//! Ids are those of Azure's built-in roles; permissions are written from memory of that list and shortened to the actions
+//! that the emulator knows.
 
 /// Id of `Azure Kubernetes Service Cluster User Role`.
 pub const CLUSTER_USER: &str = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f";

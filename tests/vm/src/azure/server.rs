@@ -90,7 +90,8 @@ pub(super) fn start(
     desk: Desk,
     shared: &Arc<Shared>,
 ) -> Result<(SocketAddr, JoinHandle<()>)> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("listen on port {port}"))?;
+    let listener =
+        std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("listen on port {port}"))?;
     listener.set_nonblocking(true).context("prepare the port")?;
     let address = listener.local_addr().context("ask for the port")?;
     let inside = runtime.enter();
@@ -208,22 +209,23 @@ fn body(bytes: Vec<u8>, fault: Option<Fault>, fate: Fate) -> Body {
     };
     let chunks: Vec<Vec<u8>> = bytes[..end].chunks(chunk).map(<[u8]>::to_vec).collect();
     let whole = end == bytes.len() && matches!(fault, Some(Fault::Slow { .. }));
-    let chunks = stream::unfold((chunks.into_iter(), fault, fate, false), move |(mut left, fault, fate, ended)| async move {
-        if ended {
-            return None;
-        }
-        if let Some(next) = left.next() {
-            tokio::time::sleep(pause).await;
-            return Some((Ok(next), (left, fault, fate, false)));
-        }
-        tokio::task::yield_now().await;
-        match fault {
-            _ if whole => return None,
-            Some(Fault::StallBody { .. }) => pending().await,
-            Some(Fault::ResetBody { .. }) => fate.tear(),
-            _ => {}
-        }
-        Some((Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)), (left, fault, fate, true)))
-    });
+    let chunks =
+        stream::unfold((chunks.into_iter(), fault, fate, false), move |(mut left, fault, fate, ended)| async move {
+            if ended {
+                return None;
+            }
+            if let Some(next) = left.next() {
+                tokio::time::sleep(pause).await;
+                return Some((Ok(next), (left, fault, fate, false)));
+            }
+            tokio::task::yield_now().await;
+            match fault {
+                _ if whole => return None,
+                Some(Fault::StallBody { .. }) => pending().await,
+                Some(Fault::ResetBody { .. }) => fate.tear(),
+                _ => {}
+            }
+            Some((Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)), (left, fault, fate, true)))
+        });
     Body::from_stream(chunks)
 }

@@ -8,16 +8,20 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::guid;
+use super::inventory::App;
 use super::role::Role;
+use super::things::{Assignment, ClusterState, Machine, Pending, covers};
 use super::throttle::Buckets;
+use super::token::{Bearer, Issued};
 use super::token::{Claims, Signer};
-use super::world::{App, Cluster, Lag, Lags, Lifetimes, Limits, Tenant, World};
+use super::world::{Lags, Lifetimes, Limits, Tenant, World};
 
 /// AKS's Entra ID server application, the audience of every API server in every cloud.
 pub const AKS_SERVER: &str = "6dae42f8-4368-4678-94ff-3960e28e3630";
 
 /// What ARM's tokens are for. Names of its own: a client that takes the public cloud's for granted fails.
-pub const ARM_AUDIENCES: [&str; 2] = ["https://management.core.flexnode-lab.test/", "https://management.flexnode-lab.test/"];
+pub const ARM_AUDIENCES: [&str; 2] =
+    ["https://management.core.flexnode-lab.test/", "https://management.flexnode-lab.test/"];
 
 pub(super) struct State {
     pub(super) clock: Clock,
@@ -46,84 +50,20 @@ pub(super) struct Endpoints {
     pub(super) arm: String,
 }
 
-/// An Arc machine in ARM.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    /// Its resource id.
-    pub id: String,
-    /// Its name, as it was registered.
-    pub name: String,
-    /// Its region.
-    pub location: String,
-    /// Its tags.
-    pub tags: Value,
-    /// What the agent calls itself.
-    pub vm_id: String,
-    /// Version of the agent.
-    pub agent_version: String,
-    /// Object id of its identity.
-    pub principal_id: String,
-    /// Client id of its identity.
-    pub client_id: String,
-    pub(super) shown: Pending,
-}
-
-/// A role assignment.
-#[derive(Debug, Clone)]
-pub struct Assignment {
-    /// Its name, a GUID.
-    pub name: String,
-    /// Where it applies.
-    pub scope: String,
-    /// The role's id.
-    pub role: String,
-    /// Object id of who has it.
-    pub principal: String,
-    pub(super) created: Duration,
-    pub(super) by: String,
-    sequence: u64,
-    pending: Pending,
-}
-
-/// A cluster, with what is in it.
-#[derive(Debug)]
-pub(super) struct ClusterState {
-    pub(super) facts: Cluster,
-    pub(super) subscription: String,
-    pub(super) server: String,
-    pub(super) ca: String,
-    pub(super) nodes: BTreeMap<String, Value>,
-    pub(super) leases: BTreeMap<String, Value>,
-    pub(super) bindings: Vec<(String, super::ClusterRole)>,
-    pub(super) revision: u64,
-}
-
-/// Something that is not seen everywhere yet.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pending {
-    requests: u32,
-    until: Duration,
-}
-
-impl Pending {
-    fn new(lag: Lag, now: Duration) -> Self {
-        Self { requests: lag.requests, until: now + lag.time }
-    }
-
-    /// Whether the request that asks sees it; if not, it has been counted.
-    pub(super) fn arrived(&mut self, now: Duration) -> bool {
-        if self.requests > 0 {
-            self.requests -= 1;
-            return false;
-        }
-        now >= self.until
-    }
-}
-
 impl State {
     pub(super) fn new(world: World) -> Result<Self> {
-        let World { tenant, subscriptions, apps, lags, limits, throttle, clock, lifetimes, cached_tokens_are_stale, ports: _ } =
-            world;
+        let World {
+            tenant,
+            subscriptions,
+            apps,
+            lags,
+            limits,
+            throttle,
+            clock,
+            lifetimes,
+            cached_tokens_are_stale,
+            ports: _,
+        } = world;
         let mut state = Self {
             clock,
             signer: Signer::new()?,
@@ -175,7 +115,16 @@ impl State {
         let (scope, role, principal) = (scope.to_owned(), role.to_ascii_lowercase(), principal.to_ascii_lowercase());
         let pending = Pending::new(self.lags.role, now);
         let sequence = self.next();
-        self.assignments.push(Assignment { name, scope, role, principal, created: now, by: by.to_owned(), sequence, pending });
+        self.assignments.push(Assignment {
+            name,
+            scope,
+            role,
+            principal,
+            created: now,
+            by: by.to_owned(),
+            sequence,
+            pending,
+        });
     }
 
     /// Whether a role lets `who` do this at `scope`.
@@ -192,7 +141,7 @@ impl State {
     }
 
     /// Registers a machine, with a new identity.
-    pub(super) fn register(&mut self, id: &str, name: &str) -> Result<&mut Machine> {
+    pub(super) fn register(&mut self, id: &str, name: &str) -> Result<()> {
         let now = self.clock.now();
         let (principal_id, client_id) = (guid::fresh()?, guid::fresh()?);
         self.principals.insert(principal_id.clone(), Pending::new(self.lags.directory, now));
@@ -207,7 +156,8 @@ impl State {
             client_id,
             shown: Pending::new(self.lags.identity, now),
         };
-        Ok(self.machines.entry(id.to_ascii_lowercase()).insert_entry(machine).into_mut())
+        self.machines.insert(id.to_ascii_lowercase(), machine);
+        Ok(())
     }
 
     /// Removes a machine and its identity. Its role assignments stay behind, as Azure's do.
@@ -262,47 +212,4 @@ impl State {
         self.sequence += 1;
         self.sequence
     }
-}
-
-/// Who a token is for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bearer<'a> {
-    pub(super) client_id: &'a str,
-    pub(super) object_id: &'a str,
-    pub(super) machine: Option<&'a str>,
-}
-
-/// A token and what it says.
-#[derive(Debug, Clone)]
-pub(super) struct Issued {
-    pub(super) token: String,
-    pub(super) claims: Claims,
-}
-
-impl ClusterState {
-    fn new(facts: Cluster, subscription: &str) -> Self {
-        Self {
-            facts,
-            subscription: subscription.to_owned(),
-            server: String::new(),
-            ca: String::new(),
-            nodes: BTreeMap::new(),
-            leases: BTreeMap::new(),
-            bindings: Vec::new(),
-            revision: 1,
-        }
-    }
-
-    pub(super) fn id(&self) -> String {
-        let Self { facts: Cluster { group, name, .. }, subscription, .. } = self;
-        format!(
-            "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerService/managedClusters/{name}"
-        )
-    }
-}
-
-/// Whether `scope` is `above` or below it.
-pub(super) fn covers(above: &str, scope: &str) -> bool {
-    let (above, scope) = (above.trim_end_matches('/').to_ascii_lowercase(), scope.to_ascii_lowercase());
-    scope.strip_prefix(&above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

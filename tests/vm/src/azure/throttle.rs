@@ -118,7 +118,11 @@ impl Buckets {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast saturates, and no less is meant")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float's cast saturates, and no less is meant"
+)]
 fn whole(number: f64) -> u64 {
     number as u64
 }

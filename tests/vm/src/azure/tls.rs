@@ -46,7 +46,7 @@ impl Identity {
         (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 12, 31));
         Ok(Self {
             good: Mutex::new(good(authority)?),
-            unknown: good(&Authority::new()?)?,
+            unknown: good(&Authority::named("Nobody's authority")?)?,
             wrong_name: Arc::new(authority.server(&names(&["elsewhere.flexnode-lab.test"])?)?),
             expired: Arc::new(authority.server(&expired)?),
             planned: Mutex::default(),

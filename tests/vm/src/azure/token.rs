@@ -47,6 +47,21 @@ pub struct Claims {
     pub sequence: u64,
 }
 
+/// Who a token is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bearer<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) object_id: &'a str,
+    pub(super) machine: Option<&'a str>,
+}
+
+/// A token and what it says.
+#[derive(Debug, Clone)]
+pub(super) struct Issued {
+    pub(super) token: String,
+    pub(super) claims: Claims,
+}
+
 /// Why a token was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Flaw {

@@ -19,7 +19,7 @@
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::role;
+use super::inventory::{App, Subscription};
 use super::throttle::Throttle;
 
 /// Everything that exists before the first request.
@@ -52,35 +52,6 @@ pub struct Ports {
     pub arm: u16,
     /// The API server of the first cluster; the others take any.
     pub kubernetes: u16,
-}
-
-/// A subscription.
-#[derive(Debug, Clone)]
-pub struct Subscription {
-    pub(super) id: String,
-    pub(super) groups: Vec<String>,
-    pub(super) clusters: Vec<Cluster>,
-}
-
-/// An application with a secret, and what it was granted.
-#[derive(Debug, Clone)]
-pub struct App {
-    pub(super) client_id: String,
-    pub(super) object_id: Option<String>,
-    pub(super) secret: String,
-    pub(super) secret_expired: bool,
-    pub(super) grants: Vec<(String, String)>,
-}
-
-/// An AKS cluster.
-#[derive(Debug, Clone)]
-pub struct Cluster {
-    pub(super) group: String,
-    pub(super) name: String,
-    pub(super) location: String,
-    pub(super) version: String,
-    pub(super) dns_service_ip: String,
-    pub(super) azure_rbac: bool,
 }
 
 /// How long something takes to be seen everywhere: until so many requests have met its absence, and for so long.
@@ -215,101 +186,6 @@ impl World {
     }
 }
 
-impl Subscription {
-    /// An empty subscription with this GUID.
-    #[must_use]
-    pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), groups: Vec::new(), clusters: Vec::new() }
-    }
-
-    /// Adds a resource group.
-    #[must_use]
-    pub fn group(mut self, name: &str) -> Self {
-        self.groups.push(name.to_owned());
-        self
-    }
-
-    /// Adds a cluster.
-    #[must_use]
-    pub fn cluster(mut self, cluster: Cluster) -> Self {
-        self.clusters.push(cluster);
-        self
-    }
-}
-
-impl App {
-    /// An application by its client id.
-    #[must_use]
-    pub fn new(client_id: &str, secret: &str) -> Self {
-        let (client_id, secret) = (client_id.to_owned(), secret.to_owned());
-        Self { client_id, object_id: None, secret, secret_expired: false, grants: Vec::new() }
-    }
-
-    /// The object id of its service principal; a random one otherwise.
-    #[must_use]
-    pub fn object_id(mut self, id: &str) -> Self {
-        self.object_id = Some(id.to_owned());
-        self
-    }
-
-    /// Lets the secret be past its end.
-    #[must_use]
-    pub fn expired(mut self) -> Self {
-        self.secret_expired = true;
-        self
-    }
-
-    /// Grants a role by its id, at a scope.
-    #[must_use]
-    pub fn grant(mut self, role: &str, scope: &str) -> Self {
-        self.grants.push((role.to_owned(), scope.to_owned()));
-        self
-    }
-}
-
-impl Cluster {
-    /// A cluster of Kubernetes 1.30.0 in westeurope with Azure RBAC.
-    #[must_use]
-    pub fn new(group: &str, name: &str) -> Self {
-        Self {
-            group: group.to_owned(),
-            name: name.to_owned(),
-            location: "westeurope".to_owned(),
-            version: "1.30.0".to_owned(),
-            dns_service_ip: "10.0.0.10".to_owned(),
-            azure_rbac: true,
-        }
-    }
-
-    /// Version of the API server, without a `v`.
-    #[must_use]
-    pub fn version(mut self, version: &str) -> Self {
-        self.version = version.to_owned();
-        self
-    }
-
-    /// Region.
-    #[must_use]
-    pub fn location(mut self, location: &str) -> Self {
-        self.location = location.to_owned();
-        self
-    }
-
-    /// Address of the DNS service.
-    #[must_use]
-    pub fn dns_service_ip(mut self, address: &str) -> Self {
-        self.dns_service_ip = address.to_owned();
-        self
-    }
-
-    /// Whether Azure roles count inside the cluster; otherwise bindings alone do.
-    #[must_use]
-    pub fn azure_rbac(mut self, on: bool) -> Self {
-        self.azure_rbac = on;
-        self
-    }
-}
-
 impl Lag {
     /// A lag in requests.
     #[must_use]
@@ -333,70 +209,5 @@ impl Default for Limits {
 impl Default for Lifetimes {
     fn default() -> Self {
         Self { app: Duration::from_secs(3599), machine: Duration::from_secs(86_399) }
-    }
-}
-
-/// The world of the documentation, ready to be joined.
-pub mod contoso {
-    use super::{App, Cluster, Subscription, World, role};
-
-    /// The tenant.
-    pub const TENANT: &str = "70a036f6-8e4d-4615-bad6-149c02e7720d";
-    /// The tenant's domain.
-    pub const DOMAIN: &str = "contoso.onmicrosoft.com";
-    /// The subscription.
-    pub const SUBSCRIPTION: &str = "44654aed-2753-4b88-9142-af7132933b6b";
-    /// The application that registers machines and assigns roles.
-    pub const APP: &str = "5c6a7d1e-0f0c-4b77-9a51-3f2d3f0a9b11";
-    /// Its object id.
-    pub const APP_OBJECT: &str = "a1b2c3d4-0f0c-4b77-9a51-3f2d3f0a9b12";
-    /// Its secret, unless another is given.
-    pub const SECRET: &str = "lab~secret-of-nobody";
-    /// Resource group of the cluster.
-    pub const GROUP: &str = "edge-rg";
-    /// Resource group for machines.
-    pub const MACHINES: &str = "edge-machines";
-    /// The cluster.
-    pub const CLUSTER: &str = "edge";
-
-    /// Resource id of the cluster.
-    #[must_use]
-    pub fn cluster_id() -> String {
-        format!("{}/providers/Microsoft.ContainerService/managedClusters/{CLUSTER}", group_id(GROUP))
-    }
-
-    /// Resource id of a group.
-    #[must_use]
-    pub fn group_id(group: &str) -> String {
-        format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}")
-    }
-
-    /// Resource id of a machine in the group for machines.
-    #[must_use]
-    pub fn machine_id(name: &str) -> String {
-        format!("{}/providers/Microsoft.HybridCompute/machines/{name}", group_id(MACHINES))
-    }
-
-    /// The application with the least roles that docs/node-config.md asks for.
-    #[must_use]
-    pub fn app(secret: &str) -> App {
-        App::new(APP, secret)
-            .object_id(APP_OBJECT)
-            .grant(role::ONBOARDING, &group_id(MACHINES))
-            .grant(role::ONBOARDING, &group_id(GROUP))
-            .grant(role::RBAC_ADMINISTRATOR, &cluster_id())
-    }
-
-    /// One subscription, one cluster with Azure RBAC, one application.
-    #[must_use]
-    pub fn world() -> World {
-        with_cluster(Cluster::new(GROUP, CLUSTER))
-    }
-
-    /// The same with another cluster, which is called [`CLUSTER`] in [`GROUP`].
-    #[must_use]
-    pub fn with_cluster(cluster: Cluster) -> World {
-        let subscription = Subscription::new(SUBSCRIPTION).group(GROUP).group(MACHINES).cluster(cluster);
-        World::new(TENANT, DOMAIN).subscription(subscription).app(app(SECRET))
     }
 }

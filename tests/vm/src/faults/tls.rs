@@ -21,9 +21,14 @@ impl Authority {
     /// # Errors
     /// When the machine has no randomness.
     pub fn new() -> Result<Self> {
+        Self::named("Flexnode test authority")
+    }
+
+    /// The same with a name of its own: two of one name are taken for each other until the signature is checked.
+    pub(crate) fn named(name: &str) -> Result<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Flexnode test authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().context("make the authority's key")?;
         let pem = params.self_signed(&key).context("sign the authority")?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })

@@ -10,7 +10,8 @@ use crate::azure::call::{Call, Outcome, Reply};
 use crate::azure::clock::rfc3339;
 use crate::azure::guid;
 use crate::azure::role::Role;
-use crate::azure::state::{Assignment, State, covers};
+use crate::azure::state::State;
+use crate::azure::things::{Assignment, covers};
 use crate::azure::token::Claims;
 
 const KIND: &str = "Microsoft.Authorization/roleAssignments";
@@ -62,8 +63,9 @@ fn create(state: &mut State, call: &Call, who: &Claims, scope: &str, name: &str)
         return Err(error(400, "InvalidRoleAssignmentId", &message));
     }
     let wanted: Wanted = gate::body(call)?;
-    let Some(Properties { role_definition_id: Some(definition), principal_id: Some(principal), principal_type, .. }) =
-        wanted.properties
+    let Some(Properties {
+        role_definition_id: Some(definition), principal_id: Some(principal), principal_type, ..
+    }) = wanted.properties
     else {
         let message = "The role assignment needs properties.roleDefinitionId and properties.principalId.";
         return Err(error(400, "InvalidCreateRoleAssignmentRequest", message));
@@ -75,7 +77,9 @@ fn create(state: &mut State, call: &Call, who: &Claims, scope: &str, name: &str)
     }
     exists_in_directory(state, &principal, principal_type.as_deref())?;
     let same = |other: &Assignment| {
-        other.scope.eq_ignore_ascii_case(scope) && other.role == role.id && other.principal.eq_ignore_ascii_case(&principal)
+        other.scope.eq_ignore_ascii_case(scope)
+            && other.role == role.id
+            && other.principal.eq_ignore_ascii_case(&principal)
     };
     if let Some(other) = state.assignments.iter().find(|other| other.name.eq_ignore_ascii_case(name)) {
         if same(other) {

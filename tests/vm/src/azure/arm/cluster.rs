@@ -9,7 +9,8 @@ use super::error::{error, malformed};
 use super::target::Place;
 use super::{gate, kubeconfig};
 use crate::azure::call::{Call, Outcome, Reply};
-use crate::azure::state::{ClusterState, State};
+use crate::azure::state::State;
+use crate::azure::things::ClusterState;
 use crate::azure::token::Claims;
 
 const KIND: &str = "Microsoft.ContainerService/managedClusters";
@@ -44,7 +45,8 @@ pub(super) fn answer(state: &mut State, call: &Call, who: &Claims, place: &Place
             Ok(Reply::json(200, &json!({"kubeconfigs": [{"name": "clusterUser", "value": kubeconfig}]})))
         }
         _ => {
-            let message = "Getting static credential is not allowed because this cluster is set to disable local accounts.";
+            let message =
+                "Getting static credential is not allowed because this cluster is set to disable local accounts.";
             Err(error(400, "BadRequest", message))
         }
     }

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::azure::state::{AKS_SERVER, ClusterState};
+use crate::azure::state::AKS_SERVER;
+use crate::azure::things::ClusterState;
 
 /// For `kubelogin`, a program that no node has: only server and CA are of use.
 pub(super) fn of_user(cluster: &ClusterState, tenant: &str) -> String {

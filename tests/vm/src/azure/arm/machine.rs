@@ -10,7 +10,8 @@ use super::error::error;
 use super::gate;
 use super::target::Place;
 use crate::azure::call::{Call, Outcome, Reply};
-use crate::azure::state::{Machine, State};
+use crate::azure::state::State;
+use crate::azure::things::{Machine, covers};
 use crate::azure::token::Claims;
 
 const KIND: &str = "Microsoft.HybridCompute/machines";
@@ -127,7 +128,7 @@ fn write(state: &mut State, call: &Call, place: &Place, id: &str) -> Outcome {
 
 fn within_quota(state: &State, place: &Place) -> Result<(), Reply> {
     let group = format!("/subscriptions/{}/resourceGroups/{}", place.subscription, place.group);
-    let machines = state.machines.keys().filter(|id| crate::azure::state::covers(&group, id)).count();
+    let machines = state.machines.keys().filter(|id| covers(&group, id)).count();
     if machines < state.limits.machines {
         return Ok(());
     }
@@ -168,6 +169,14 @@ fn is_name(name: &str) -> bool {
 
 /// Some of the regions that have Azure Arc.
 const LOCATIONS: [&str; 10] = [
-    "australiaeast", "centralus", "eastus", "eastus2", "francecentral", "northeurope", "southeastasia", "uksouth",
-    "westeurope", "westus2",
+    "australiaeast",
+    "centralus",
+    "eastus",
+    "eastus2",
+    "francecentral",
+    "northeurope",
+    "southeastasia",
+    "uksouth",
+    "westeurope",
+    "westus2",
 ];

@@ -16,9 +16,9 @@ use super::call::{Call, Outcome, Reply, settle};
 use super::guid;
 use super::state::{ARM_AUDIENCES, State};
 
+use self::error::error;
 pub(super) use self::error::unavailable;
 pub(super) use self::target::Target;
-use self::error::error;
 
 pub(super) fn answer(state: &mut State, call: &mut Call) -> Reply {
     let request_id = guid::fresh().unwrap_or_default();

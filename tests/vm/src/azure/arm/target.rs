@@ -14,11 +14,20 @@ pub(in crate::azure) struct Place {
 pub(in crate::azure) enum Target {
     Metadata,
     Machine(Place),
-    Cluster { place: Place, action: Option<String> },
+    Cluster {
+        place: Place,
+        action: Option<String>,
+    },
     /// One role assignment, or all at and around a scope.
-    Assignment { scope: String, name: Option<String> },
+    Assignment {
+        scope: String,
+        name: Option<String>,
+    },
     /// One role definition, or all.
-    Definition { scope: String, id: Option<String> },
+    Definition {
+        scope: String,
+        id: Option<String>,
+    },
     Unknown,
 }
 

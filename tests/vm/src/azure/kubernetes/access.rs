@@ -93,7 +93,8 @@ pub(super) fn review(state: &mut State, cluster: &str, call: &Call, who: &Claims
             return Err(status(422, "Invalid", message));
         }
     };
-    let reason = if allowed { "" } else { "User does not have access to the resource in Azure." };
+    let azure_rbac = state.cluster(cluster).is_some_and(|cluster| cluster.facts.azure_rbac);
+    let reason = if allowed || !azure_rbac { "" } else { "User does not have access to the resource in Azure." };
     review["status"] = json!({"allowed": allowed, "reason": reason});
     if !review["metadata"].is_object() {
         review["metadata"] = json!({"creationTimestamp": null});

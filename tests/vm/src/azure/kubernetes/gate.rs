@@ -63,8 +63,12 @@ pub(super) fn object(call: &Call, api_version: &str, kind: &str) -> Result<Value
 pub(super) fn json(call: &Call, types: &[&str]) -> Result<Value, Reply> {
     let media = call.content_type().unwrap_or_default();
     if !types.contains(&media.as_str()) {
-        let message = format!("the body of the request was in an unknown format - accepted media types include: {}", types.join(", "));
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            types.join(", ")
+        );
         return Err(status(415, "UnsupportedMediaType", &message));
     }
-    serde_json::from_slice(&call.body).map_err(|why| status(400, "BadRequest", &format!("couldn't read the body: {why}")))
+    serde_json::from_slice(&call.body)
+        .map_err(|why| status(400, "BadRequest", &format!("couldn't read the body: {why}")))
 }

@@ -7,7 +7,8 @@ use super::access::Attributes;
 use super::status::{not_allowed, not_found, status};
 use super::{gate, object, table};
 use crate::azure::call::{Call, Outcome, Reply};
-use crate::azure::state::{ClusterState, State};
+use crate::azure::state::State;
+use crate::azure::things::ClusterState;
 use crate::azure::token::Claims;
 
 pub(super) fn answer(state: &mut State, cluster: &str, call: &Call, who: &Claims, path: &[&str]) -> Outcome {
