@@ -3,5 +3,6 @@
 pub mod azcmagent;
 pub mod azure;
 pub mod faults;
+pub mod join;
 pub mod lab;
 pub mod standin;

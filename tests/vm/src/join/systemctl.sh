@@ -1,0 +1,26 @@
+#!/bin/sh
+# A stand-in systemctl of the join lab: remembers what is enabled and active under $FLEXNODE_LAB/units and writes down
+# each call. Real systemd takes its place where nodes really boot.
+units=$FLEXNODE_LAB/units
+mkdir -p "$units"
+echo "$*" >>"$FLEXNODE_LAB/systemctl.log"
+verb='' unit=''
+for word in "$@"; do
+  case $word in
+    -*) ;;
+    *) if [ -z "$verb" ]; then verb=$word; else unit=$word; fi ;;
+  esac
+done
+case $verb in
+  is-active) [ -e "$units/$unit.active" ] ;;
+  is-enabled) [ -e "$units/$unit.enabled" ] ;;
+  enable) : >"$units/$unit.enabled" ;;
+  start | restart)
+    : >"$units/$unit.active"
+    case $unit in
+      kubelet*) "$FLEXNODE_LAB/kubelet-start" ;;
+      himdsd*) date +%N >"$AZCMAGENT_STATE/himdsd" ;;
+    esac
+    ;;
+  *) echo "the stand-in systemctl knows no $verb" >&2; exit 1 ;;
+esac

@@ -1,0 +1,126 @@
+//! The agent against the emulated Azure: joined, settled, cut off anywhere, denied.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flexnode_vm::azure::{Fault, Operation, When, contoso};
+use flexnode_vm::join::{NODE, Site};
+use flexnode_vm::lab::{self, Cache, Wheel};
+
+fn site(dir: &Path) -> Site {
+    let agent = std::env::current_exe().unwrap().with_file_name("../flexnode-firstboot").canonicalize().unwrap();
+    Site::open(dir, Path::new(env!("CARGO_BIN_EXE_flexnode-vm")), &agent).unwrap()
+}
+
+fn ends_with(command: &mut Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What a join leaves on the machine, but for times: path to mode and content.
+fn left_behind(site: &Site) -> BTreeMap<PathBuf, String> {
+    let listed = Command::new("find").arg(site.root()).args(["-type", "f", "-printf", "%P %m\\n"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let files = listed.lines().map(|line| line.rsplit_once(' ').unwrap());
+    files
+        .filter(|(path, _)| !path.ends_with("state.json"))
+        .map(|(path, mode)| {
+            let bytes = fs::read(site.path(path)).unwrap();
+            (path.into(), format!("{mode} {}", String::from_utf8_lossy(&bytes)))
+        })
+        .collect()
+}
+
+#[test]
+fn a_node_joins_and_the_real_kubectl_sees_it_as_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path());
+    ends_with(&mut site.join(), 0);
+    let status: serde_json::Value = serde_json::from_str(&ends_with(&mut site.status(), 0)).unwrap();
+    assert_eq!(status["joined"], true, "{status}");
+
+    lab::shared().unwrap();
+    let cache = Cache::open(&Cache::default_dir().unwrap()).unwrap();
+    let kubectl = Wheel::with("1.30.0", flexnode_build::artifact::Arch::Amd64).unwrap().program(&cache).unwrap();
+    let nodes = ends_with(site.kubectl(&kubectl).args(["get", "nodes", "--no-headers"]), 0);
+    assert!(nodes.contains(NODE) && nodes.contains("Ready"), "{nodes}");
+}
+
+#[test]
+fn a_joined_node_is_left_alone_with_three_questions_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path());
+    ends_with(&mut site.join(), 0);
+    let (files, asked) = (left_behind(&site), site.systemctl_log());
+    site.game.emulator.forget_requests();
+    ends_with(&mut site.join(), 0);
+    let requests = site.game.emulator.requests();
+    assert!(requests.len() <= 4 && requests.iter().all(|request| request.method == "GET"), "{requests:#?}");
+    assert_eq!(left_behind(&site), files);
+    let since = site.systemctl_log()[asked.len()..].to_owned();
+    assert!(since.lines().all(|line| line.starts_with("is-")), "{since}");
+}
+
+#[test]
+fn killed_at_every_point_and_run_again_it_ends_the_same() {
+    let reference = tempfile::tempdir().unwrap();
+    let whole = site(reference.path());
+    ends_with(&mut whole.join(), 0);
+    let files: Vec<PathBuf> = left_behind(&whole).into_keys().collect();
+    let mut points = 0;
+    for nth in 1.. {
+        let dir = tempfile::tempdir().unwrap();
+        let site = site(dir.path());
+        let cut = site.join().args(["--kill-at", &nth.to_string()]).output().unwrap();
+        if cut.status.success() {
+            break;
+        }
+        assert_eq!(cut.status.code(), None, "it ended by itself before point {nth}: {}", said(&cut));
+        ends_with(&mut site.join(), 0);
+        assert_eq!(left_behind(&site).into_keys().collect::<Vec<_>>(), files, "killed at point {nth}");
+        assert_eq!(site.game.emulator.machines().len(), 1, "killed at point {nth}");
+        let principal = &site.game.emulator.machines()[0].principal_id.clone();
+        assert_eq!(site.game.emulator.assignments(principal).len(), 2, "killed at point {nth}");
+        points = nth;
+    }
+    assert!(points >= 10, "only {points} points to be killed at");
+    eprintln!("killed at {points} points");
+}
+
+#[test]
+fn a_wrong_secret_is_told_at_once_and_a_busy_azure_is_waited_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path());
+    site.game.emulator.inject(When::operation(Operation::ClusterRead).first(2), Fault::Throttled { retry_after: 1 });
+    site.game.emulator.inject(When::operation(Operation::RoleAssignmentWrite).first(1), Fault::Status(503));
+    ends_with(&mut site.join(), 0);
+
+    let dir = tempfile::tempdir().unwrap();
+    let site = self::site(dir.path());
+    site.game.emulator.change_secret(contoso::APP, "another").unwrap();
+    let said = ends_with(&mut site.join(), 77);
+    assert!(said.contains("AADSTS7000215") && said.contains("hint: "), "{said}");
+    assert!(!said.contains(contoso::SECRET), "the secret is in what was said");
+    assert!(site.game.emulator.requests().len() < 6, "{:#?}", site.game.emulator.requests());
+}
+
+#[test]
+fn no_file_of_the_joined_machine_holds_the_operators_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path());
+    let said = ends_with(&mut site.join(), 0);
+    assert!(!said.contains(contoso::SECRET));
+    for (path, content) in left_behind(&site) {
+        assert!(!content.contains(contoso::SECRET), "{}", path.display());
+    }
+}
