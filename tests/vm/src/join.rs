@@ -53,6 +53,12 @@ impl Site {
         Ok(site)
     }
 
+    /// Whether `dir` holds a site, from an earlier run perhaps.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join("kubelet-start").is_file() && dir.join("root/etc/machine-id").is_file()
+    }
+
     /// The machine's root.
     #[must_use]
     pub fn root(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use flexnode_build::artifact::Arch;
-use flexnode_build::failure::Failure;
+use flexnode_build::failure::{Class, Failure};
 use flexnode_vm::azcmagent;
 use flexnode_vm::azure::play::Playground;
 use flexnode_vm::join::Site;
@@ -89,7 +89,7 @@ struct AzureArgs {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = "Example: cargo run --release -p flexnode-vm -- join")]
 struct JoinArgs {
-    /// The folder for the machine and its Azure; made anew
+    /// The folder for the machine and its Azure; replaced only if it is one
     #[arg(default_value = "target/join")]
     dir: PathBuf,
     /// The agent [default: built now, beside this program]
@@ -151,7 +151,12 @@ fn join_machine(args: JoinArgs) -> Result<()> {
         None => build_agent(&program)?,
     };
     if args.dir.exists() {
-        std::fs::remove_dir_all(&args.dir).with_context(|| format!("remove `{}`", args.dir.display()))?;
+        let dir = args.dir.display();
+        if !Site::is_in(&args.dir) {
+            let failure = Failure::new(Class::Usage, format!("`{dir}` exists and is no folder of an earlier join"));
+            return Err(failure.hint("name a folder that does not exist yet").into());
+        }
+        std::fs::remove_dir_all(&args.dir).with_context(|| format!("remove `{dir}`"))?;
     }
     let site = Site::open(&args.dir, &program, &agent)?;
     run(&mut site.join())?;
