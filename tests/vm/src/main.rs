@@ -175,7 +175,8 @@ fn build_agent(program: &Path) -> Result<PathBuf> {
     let agent = program.with_file_name("flexnode-firstboot");
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "flexnode-firstboot"]);
+        // Beside this package, whose features its dependencies were just compiled with.
+        build.args(["build", "--quiet", "--package", "flexnode-firstboot", "--package", env!("CARGO_PKG_NAME")]);
         run(if cfg!(debug_assertions) { &mut build } else { build.arg("--release") })?;
     }
     ensure!(agent.is_file(), "`{}` is missing; build it, or name one with --agent", agent.display());
