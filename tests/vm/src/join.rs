@@ -13,8 +13,8 @@ use flexnode_build::render::{Facts, Values, render};
 use flexnode_build::target::Target;
 use serde_json::json;
 
-use crate::azure::contoso;
 use crate::azure::play::{Game, Playground};
+use crate::azure::{World, contoso};
 use crate::lab::KUBERNETES;
 use crate::standin::StandIn;
 
@@ -36,11 +36,20 @@ impl Site {
     /// # Errors
     /// The disk refuses, or the emulator does not start.
     pub fn open(dir: &Path, stand_in: &Path, agent: &Path) -> Result<Self> {
-        let game = Playground { dir: dir.to_owned(), port: None }.open(stand_in)?;
+        Self::open_world(contoso::world(), dir, stand_in, agent)
+    }
+
+    /// The same in another world, which has contoso's names in it.
+    ///
+    /// # Errors
+    /// As for [`Site::open`].
+    pub fn open_world(world: World, dir: &Path, stand_in: &Path, agent: &Path) -> Result<Self> {
+        let game = Playground { dir: dir.to_owned(), port: None }.open_world(world, stand_in)?;
         let site = Self { dir: dir.canonicalize().context("find the site")?, game, agent: agent.to_owned() };
         StandIn::Kubelet.write(stand_in, &KUBERNETES.to_string(), &site.game.programs.join("kubelet"))?;
         site.prepare_root()?;
         script(&site.game.programs.join("systemctl"), include_str!("join/systemctl.sh"))?;
+        script(&site.game.programs.join("journalctl"), include_str!("join/journalctl.sh"))?;
         script(&site.dir.join("kubelet-start"), include_str!("join/kubelet-start.sh"))?;
         let (server, ca) = site.game.emulator.api_server(&contoso::cluster_id()).context("find the cluster")?;
         fs::write(site.dir.join("cluster.pem"), ca).context("write the cluster's CA")?;
@@ -74,9 +83,21 @@ impl Site {
     /// The agent, about to join. Pauses and deadlines are a fiftieth of the real ones.
     #[must_use]
     pub fn join(&self) -> Command {
+        self.join_at(0.02)
+    }
+
+    /// The same, with pauses and deadlines multiplied by `scale`.
+    #[must_use]
+    pub fn join_at(&self, scale: f64) -> Command {
         let mut command = self.command(&self.agent);
         command.arg("--root").arg(self.root()).arg("--config").arg(&self.game.config);
-        command.args(["--himds-endpoint", self.game.himds.url(), "--retry-scale", "0.02", "--himds-tokens"]);
+        command.args([
+            "--himds-endpoint",
+            self.game.himds.url(),
+            "--retry-scale",
+            &scale.to_string(),
+            "--himds-tokens",
+        ]);
         command.arg(&self.game.tokens);
         command
     }
@@ -113,7 +134,12 @@ impl Site {
 
     /// What the bundle would have put there, with this lab's HIMDS.
     fn prepare_root(&self) -> Result<()> {
-        let himds = json!({"himds": {"endpoint": self.game.himds.url(), "tokensDirectory": self.game.tokens}});
+        let himds = json!({"himds": {
+            "endpoint": self.game.himds.url(),
+            "tokensDirectory": self.game.tokens,
+            "timeoutSeconds": 2,
+            "retryDelaySeconds": 0,
+        }});
         let values = Values::from_layers(&[himds], &[])?;
         let facts = Facts {
             kubernetes: KUBERNETES,

@@ -38,7 +38,7 @@ impl Answer {
 impl Cloud {
     pub(super) fn new(there: Whereabouts, correlation_id: String) -> Outcome<Self> {
         let ca = fs::read_to_string(&there.ca).with_context(|| format!("read `{}`", there.ca.display()))?;
-        Ok(Self { client: client(&ca, Duration::from_secs(30))?, there, correlation_id })
+        Ok(Self { client: client(&ca, patience())?, there, correlation_id })
     }
 
     /// A token for ARM.
@@ -101,4 +101,10 @@ impl Cloud {
         // Whatever is no JSON has nothing to say beyond its status.
         Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
     }
+}
+
+/// For one request: 30 seconds, or what `$AZCMAGENT_PATIENCE_SECONDS` says where a test does not want to wait so long.
+fn patience() -> Duration {
+    let said = std::env::var("AZCMAGENT_PATIENCE_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(said.unwrap_or(30))
 }

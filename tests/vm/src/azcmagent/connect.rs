@@ -48,7 +48,7 @@ pub(super) fn connect(place: &Place, options: Options) -> Outcome<String> {
             StatusCode::NOT_FOUND if existing.body["error"]["code"] == "ResourceNotFound" => {}
             // Our own, from a run that was cut off before it could note that it was done.
             StatusCode::OK if existing.body["properties"]["vmId"] == config.vm_id.as_str() => {}
-            StatusCode::OK => {
+            StatusCode::OK if existing.body["properties"]["vmId"].is_string() => {
                 let message = format!("a resource with the same name already exists: {id}");
                 return Err(Trouble::new(Code::Exists, message));
             }
@@ -58,7 +58,9 @@ pub(super) fn connect(place: &Place, options: Options) -> Outcome<String> {
         if created.status == StatusCode::CONFLICT {
             return Err(Trouble::new(Code::Exists, created.said()));
         }
-        if created.status.is_success() { Ok(()) } else { Err(refused(&created, Code::CreateFailed, "create")) }
+        // A success of another shape is not ARM's: a proxy or portal in between.
+        let is_ours = created.status.is_success() && created.body["properties"]["vmId"] == config.vm_id.as_str();
+        if is_ours { Ok(()) } else { Err(refused(&created, Code::CreateFailed, "create")) }
     })?;
     place.keep(&config)?;
     Ok(format!("level=info msg=\"Connected machine to Azure: {id}\""))

@@ -21,9 +21,10 @@ impl Emulator {
         self.shared.schedule.add(when, fault);
     }
 
-    /// Forgets every planned fault, those of connections excepted.
+    /// Forgets every planned fault, those of connections too.
     pub fn behave(&self) {
         self.shared.schedule.clear();
+        self.identities.values().for_each(|identity| identity.behave());
     }
 
     /// One fault for each of the next connections to Entra ID, ARM or every API server, in this order. HIMDS has no

@@ -218,7 +218,9 @@ fn issue(state: &mut State, site: &Site, resource: &str, now: Duration) -> Resul
     }
     let bearer = Bearer { client_id: &machine.client_id, object_id: &machine.principal_id, machine: Some(&machine.id) };
     let audience = resource.trim_start_matches("api://");
-    let issued = state.issue(bearer, audience, now).map_err(|_| unavailable(500))?;
+    // Entra ID issues it, whose clock is right whatever time this machine has.
+    let time = state.clock.now();
+    let issued = state.issue(bearer, audience, time).map_err(|_| unavailable(500))?;
     site.memory().cache.insert(resource.to_owned(), issued.clone());
     Ok(issued)
 }

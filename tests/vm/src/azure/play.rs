@@ -43,10 +43,17 @@ impl Playground {
     /// # Errors
     /// A port is taken, or the disk refuses.
     pub fn open(&self, program: &Path) -> Result<Game> {
+        self.open_world(contoso::world(), program)
+    }
+
+    /// The same in another world, which has contoso's names in it.
+    ///
+    /// # Errors
+    /// A port is taken, or the disk refuses.
+    pub fn open_world(&self, world: World, program: &Path) -> Result<Game> {
         fs::create_dir_all(&self.dir).with_context(|| format!("create `{}`", self.dir.display()))?;
         let dir = self.dir.canonicalize().with_context(|| format!("find `{}`", self.dir.display()))?;
         let port = |nth: u16| self.port.map_or(Some(0), |port| port.checked_add(nth)).context("use a lower port");
-        let world: World = contoso::world();
         let ports = Ports { entra: port(0)?, arm: port(1)?, kubernetes: port(2)? };
         let emulator = Emulator::start(world.ports(ports))?;
         let [state, tokens, programs] = ["azcmagent", "tokens", "bin"].map(|name| dir.join(name));

@@ -58,6 +58,11 @@ impl Identity {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).extend(faults);
     }
 
+    /// Forgets the faults that are planned.
+    pub(super) fn behave(&self) {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// From now on a certificate of this authority.
     pub(super) fn change(&self, authority: &Authority) -> Result<()> {
         *self.good.lock().unwrap_or_else(PoisonError::into_inner) = good(authority)?;

@@ -1,13 +1,42 @@
 #!/bin/sh
-# What a kubelet does first, by curl: a token from the exec plugin, then the Node, registered and ready.
-set -eu
+# What a kubelet does first, by curl: a token from the exec plugin, then the Node, registered and ready, then its lease.
+# Like the real one it goes on trying, in the background. Unlike that, it ends when it has done so once, when another
+# takes its place or its lab goes, and after some minutes in any case.
+set -u
 . "$FLEXNODE_LAB/kubelet.env"
-token=$("$TOKEN_SCRIPT" | sed 's/.*"token":"\([^"]*\)".*/\1/')
-node="{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"$NODE\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}],\"nodeInfo\":{\"machineID\":\"$(cat "$MACHINE_ID")\"}}}"
+ready=${READY:-'"type":"Ready","status":"True","reason":"KubeletReady","message":"kubelet is posting ready status"'}
+# A Node is registered before its kubelet knows how it is.
+unready='"type":"Ready","status":"False","reason":"KubeletNotReady","message":"[container runtime status check may not have completed yet]"'
+node() {
+  echo "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"$NODE\"},\"status\":{\"conditions\":[{$1}],\"nodeInfo\":{\"machineID\":\"$(cat "$MACHINE_ID")\"}}}"
+}
+lease="{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"$NODE\"},\"spec\":{\"holderIdentity\":\"$NODE\",\"leaseDurationSeconds\":40}}"
+newline='
+'
+
+# One request; true if the answer is the object, or says that it is there already.
 # curl's configuration comes through a pipe: every process can read arguments.
 ask() {
-  printf 'header = "Authorization: Bearer %s"\n' "$token" |
-    curl --silent --show-error --cacert "$CA" --config - --header "Content-Type: $2" --request "$1" --data "$node" "$3" >/dev/null
+  answer=$(printf 'header = "Authorization: Bearer %s"\n' "$token" |
+    curl --silent --show-error --max-time 2 --cacert "$CA" --config - --header "Content-Type: $2" --request "$1" \
+      --data "$4" --write-out '\n%{http_code}' "$3" 2>&1) || { echo "$1 $3: $answer"; return 1; }
+  case ${answer##*"$newline"}$answer in
+    20[01]*'"kind":"Node"'* | 20[01]*'"kind":"Lease"'* | 409*'"reason":"AlreadyExists"'*) ;;
+    *) echo "$1 $3: status ${answer##*"$newline"}"; return 1 ;;
+  esac
 }
-ask POST application/json "$SERVER/api/v1/nodes"
-ask PATCH application/strategic-merge-patch+json "$SERVER/api/v1/nodes/$NODE/status"
+
+join() {
+  token=$("$TOKEN_SCRIPT" | sed 's/.*"token":"\([^"]*\)".*/\1/') && [ -n "$token" ] || return 1
+  ask POST application/json "$SERVER/api/v1/nodes" "$(node "$unready")" || return 1
+  ask PATCH application/strategic-merge-patch+json "$SERVER/api/v1/nodes/$NODE/status" "$(node "$ready")" || return 1
+  ask POST application/json "$SERVER/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases" "$lease"
+}
+
+echo "a kubelet starts: $ready"
+tries=0
+until join; do
+  tries=$((tries + 1))
+  sleep 0.1
+  [ $tries -lt 2000 ] && [ "$(cat "$FLEXNODE_LAB/units/kubelet.pid" 2>/dev/null)" = $$ ] || exit 1
+done

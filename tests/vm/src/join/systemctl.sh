@@ -18,7 +18,10 @@ case $verb in
   start | restart)
     : >"$units/$unit.active"
     case $unit in
-      kubelet*) "$FLEXNODE_LAB/kubelet-start" ;;
+      # Its own from the beginning: whoever waits for this program does not wait for the kubelet.
+      kubelet*)
+        sh -c 'echo $$ >"$FLEXNODE_LAB/units/kubelet.pid"; exec "$FLEXNODE_LAB/kubelet-start"' \
+          </dev/null >>"$FLEXNODE_LAB/$unit.log" 2>&1 & ;;
       himdsd*) date +%N >"$AZCMAGENT_STATE/himdsd" ;;
     esac
     ;;
