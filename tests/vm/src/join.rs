@@ -51,14 +51,6 @@ impl Site {
         script(&site.game.programs.join("systemctl"), include_str!("join/systemctl.sh"))?;
         script(&site.game.programs.join("journalctl"), include_str!("join/journalctl.sh"))?;
         script(&site.dir.join("kubelet-start"), include_str!("join/kubelet-start.sh"))?;
-        let (server, ca) = site.game.emulator.api_server(&contoso::cluster_id()).context("find the cluster")?;
-        fs::write(site.dir.join("cluster.pem"), ca).context("write the cluster's CA")?;
-        let environment = format!(
-            "SERVER={server}\nCA={0}/cluster.pem\nNODE={NODE}\nMACHINE_ID={1}/etc/machine-id\nTOKEN_SCRIPT={1}/var/lib/kubelet/token.sh\n",
-            site.dir.display(),
-            site.root().display(),
-        );
-        fs::write(site.dir.join("kubelet.env"), environment).context("write the kubelet's environment")?;
         Ok(site)
     }
 
@@ -116,6 +108,12 @@ impl Site {
         let mut command = self.command(kubectl);
         command.arg("--kubeconfig").arg(self.path("var/lib/kubelet/kubeconfig"));
         command
+    }
+
+    /// The machine's systemctl.
+    #[must_use]
+    pub fn systemctl(&self) -> Command {
+        self.command(&self.game.programs.join("systemctl"))
     }
 
     /// What systemctl was asked for.

@@ -1,16 +1,30 @@
 #!/bin/sh
-# What a kubelet does first, by curl: a token from the exec plugin, then the Node, registered and ready, then its lease.
+# What a kubelet does first, by curl and with its own files: a token from the exec plugin, then the Node, registered and
+# ready, then its lease. What it read is kept in $FLEXNODE_LAB/kubelet-read, for who wants to know whether that is still
+# what is on disk. $FLEXNODE_LAB/kubelet.env, where a test writes it, sets READY: the condition to report in the end.
+#
 # Like the real one it goes on trying, in the background. Unlike that, it ends when it has done so once, when another
 # takes its place or its lab goes, and after some minutes in any case.
 set -u
-. "$FLEXNODE_LAB/kubelet.env"
+[ ! -e "$FLEXNODE_LAB/kubelet.env" ] || . "$FLEXNODE_LAB/kubelet.env"
 ready=${READY:-'"type":"Ready","status":"True","reason":"KubeletReady","message":"kubelet is posting ready status"'}
 # A Node is registered before its kubelet knows how it is.
 unready='"type":"Ready","status":"False","reason":"KubeletNotReady","message":"[container runtime status check may not have completed yet]"'
+root=$FLEXNODE_LAB/root
+read=$FLEXNODE_LAB/kubelet-read
+rm -rf "$read"
+mkdir "$read"
+for file in etc/flexnode/kubelet.env etc/kubernetes/pki/ca.crt var/lib/kubelet/kubeconfig; do
+  [ ! -e "$root/$file" ] || cp "$root/$file" "$read/"
+done
+server=$(sed -n 's/.*"server": "\([^"]*\)".*/\1/p' "$read/kubeconfig")
+# Without the flag a kubelet takes the host's name.
+name=$(sed -n 's/.*--hostname-override=\([^ ]*\).*/\1/p' "$read/kubelet.env" || :)
+[ -n "$name" ] || name=$(cat "$root/etc/hostname")
 node() {
-  echo "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"$NODE\"},\"status\":{\"conditions\":[{$1}],\"nodeInfo\":{\"machineID\":\"$(cat "$MACHINE_ID")\"}}}"
+  echo "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"$name\"},\"status\":{\"conditions\":[{$1}],\"nodeInfo\":{\"machineID\":\"$(cat "$root/etc/machine-id")\"}}}"
 }
-lease="{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"$NODE\"},\"spec\":{\"holderIdentity\":\"$NODE\",\"leaseDurationSeconds\":40}}"
+lease="{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"$name\"},\"spec\":{\"holderIdentity\":\"$name\",\"leaseDurationSeconds\":40}}"
 newline='
 '
 
@@ -18,8 +32,8 @@ newline='
 # curl's configuration comes through a pipe: every process can read arguments.
 ask() {
   answer=$(printf 'header = "Authorization: Bearer %s"\n' "$token" |
-    curl --silent --show-error --max-time 2 --cacert "$CA" --config - --header "Content-Type: $2" --request "$1" \
-      --data "$4" --write-out '\n%{http_code}' "$3" 2>&1) || { echo "$1 $3: $answer"; return 1; }
+    curl --silent --show-error --max-time 2 --cacert "$read/ca.crt" --config - --header "Content-Type: $2" \
+      --request "$1" --data "$4" --write-out '\n%{http_code}' "$3" 2>&1) || { echo "$1 $3: $answer"; return 1; }
   case ${answer##*"$newline"}$answer in
     20[01]*'"kind":"Node"'* | 20[01]*'"kind":"Lease"'* | 409*'"reason":"AlreadyExists"'*) ;;
     *) echo "$1 $3: status ${answer##*"$newline"}"; return 1 ;;
@@ -27,10 +41,10 @@ ask() {
 }
 
 join() {
-  token=$("$TOKEN_SCRIPT" | sed 's/.*"token":"\([^"]*\)".*/\1/') && [ -n "$token" ] || return 1
-  ask POST application/json "$SERVER/api/v1/nodes" "$(node "$unready")" || return 1
-  ask PATCH application/strategic-merge-patch+json "$SERVER/api/v1/nodes/$NODE/status" "$(node "$ready")" || return 1
-  ask POST application/json "$SERVER/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases" "$lease"
+  token=$("$root/var/lib/kubelet/token.sh" | sed 's/.*"token":"\([^"]*\)".*/\1/') && [ -n "$token" ] || return 1
+  ask POST application/json "$server/api/v1/nodes" "$(node "$unready")" || return 1
+  ask PATCH application/strategic-merge-patch+json "$server/api/v1/nodes/$name/status" "$(node "$ready")" || return 1
+  ask POST application/json "$server/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases" "$lease"
 }
 
 echo "a kubelet starts: $ready"

@@ -2,6 +2,7 @@
 # A stand-in systemctl of the join lab: remembers what is enabled and active under $FLEXNODE_LAB/units and writes down
 # each call. Real systemd takes its place where nodes really boot.
 units=$FLEXNODE_LAB/units
+root=$FLEXNODE_LAB/root
 mkdir -p "$units"
 echo "$*" >>"$FLEXNODE_LAB/systemctl.log"
 verb='' unit=''
@@ -15,7 +16,12 @@ case $verb in
   is-active) [ -e "$units/$unit.active" ] ;;
   is-enabled) [ -e "$units/$unit.enabled" ] ;;
   enable) : >"$units/$unit.enabled" ;;
+  stop) rm -f "$units/$unit.active" ;;
   start | restart)
+    # As systemd skips the unit by its conditions, and calls that a success.
+    case $unit in
+      kubelet*) [ -e "$root/var/lib/kubelet/kubeconfig" ] && [ -e "$root/etc/kubernetes/pki/ca.crt" ] || exit 0 ;;
+    esac
     : >"$units/$unit.active"
     case $unit in
       # Its own from the beginning: whoever waits for this program does not wait for the kubelet.
