@@ -5,6 +5,7 @@
 //! the real one's codes, and its exit status is the code's number.
 
 mod cloud;
+mod config;
 mod connect;
 mod options;
 mod package;
@@ -64,6 +65,11 @@ enum Verb {
         #[arg(long)]
         cloud: Option<String>,
     },
+    /// Change what the agent keeps to
+    Config {
+        #[command(subcommand)]
+        verb: config::Verb,
+    },
     /// Tell the version
     Version,
 }
@@ -104,6 +110,7 @@ fn execute(verb: Verb, place: &Place) -> Outcome<String> {
         Verb::Disconnect { options, force_local_only } => connect::disconnect(place, *options, force_local_only),
         Verb::Show { json } => Ok(show(place.config()?.as_ref(), json)),
         Verb::Check { location: _, cloud: _ } => connect::check(place),
+        Verb::Config { verb } => config::execute(verb, place),
         Verb::Version => Ok(format!("azcmagent version {} (stand-in)", crate::standin::version())),
     }
 }

@@ -9,9 +9,9 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::options::Credential;
-use super::place::Whereabouts;
+use super::place::{Place, Whereabouts};
 use super::trouble::{Code, Outcome, Trouble};
-use crate::azure::client::client;
+use crate::azure::client::client_through;
 
 pub(super) struct Cloud {
     client: Client,
@@ -36,9 +36,24 @@ impl Answer {
 }
 
 impl Cloud {
-    pub(super) fn new(there: Whereabouts, correlation_id: String) -> Outcome<Self> {
+    pub(super) fn new(place: &Place, correlation_id: String) -> Outcome<Self> {
+        let there = place.emulator()?;
         let ca = fs::read_to_string(&there.ca).with_context(|| format!("read `{}`", there.ca.display()))?;
-        Ok(Self { client: client(&ca, patience())?, there, correlation_id })
+        let proxy = place.settings()?.proxy_url;
+        Ok(Self { client: client_through(proxy.as_deref(), &ca, patience())?, there, correlation_id })
+    }
+
+    /// Refuses a `--cloud` that leads elsewhere, where nobody knows this tenant.
+    pub(super) fn is(&self, cloud: &str) -> Outcome<()> {
+        if self.there.cloud == cloud {
+            return Ok(());
+        }
+        Err(Trouble::new(Code::NoToken, format!("no access token could be had: {cloud} does not know the tenant")))
+    }
+
+    /// Azure Resource Manager.
+    pub(super) fn arm(&self) -> &str {
+        &self.there.arm
     }
 
     /// A token for ARM.

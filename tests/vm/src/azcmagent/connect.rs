@@ -28,7 +28,8 @@ pub(super) fn connect(place: &Place, options: Options) -> Outcome<String> {
         vm_id: place.vm_id()?,
         correlation_id: correlation_id.clone(),
     };
-    let cloud = Cloud::new(place.emulator()?, correlation_id)?;
+    let cloud = Cloud::new(place, correlation_id)?;
+    cloud.is(&config.cloud)?;
     let body = json!({
         "location": config.location,
         "tags": request.tags,
@@ -74,7 +75,7 @@ pub(super) fn disconnect(place: &Place, options: Options, force_local_only: bool
     };
     if !force_local_only {
         let credential = options.credential_in(&config.tenant_id)?;
-        let cloud = Cloud::new(place.emulator()?, config.correlation_id.clone())?;
+        let cloud = Cloud::new(place, config.correlation_id.clone())?;
         let id = config.resource_id();
         wait(async {
             let token = cloud.token(&credential).await?;
@@ -88,11 +89,9 @@ pub(super) fn disconnect(place: &Place, options: Options, force_local_only: bool
 }
 
 pub(super) fn check(place: &Place) -> Outcome<String> {
-    let there = place.emulator()?;
-    let arm = there.arm.clone();
-    let cloud = Cloud::new(there, guid::fresh()?)?;
+    let cloud = Cloud::new(place, guid::fresh()?)?;
     wait(cloud.audience())?;
-    Ok(format!("{arm}  reachable: true  tls: verified"))
+    Ok(format!("{}  reachable: true  tls: verified", cloud.arm()))
 }
 
 fn refused(answer: &Answer, otherwise: Code, verb: &str) -> Trouble {

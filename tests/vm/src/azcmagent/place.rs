@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::trouble::{Code, Outcome, Trouble};
@@ -21,6 +22,17 @@ pub struct Whereabouts {
     pub authority: String,
     /// PEM file of the authority to trust.
     pub ca: PathBuf,
+    /// The cloud, as `azcmagent --cloud` has it.
+    pub cloud: String,
+}
+
+/// What `azcmagent config` changes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    /// The way out.
+    #[serde(rename = "proxy.url", default, skip_serializing_if = "Option::is_none")]
+    pub(super) proxy_url: Option<String>,
 }
 
 /// The agent's state directory.
@@ -51,7 +63,12 @@ impl Place {
         fs::create_dir_all(&self.state).with_context(|| format!("create `{}`", self.state.display()))?;
         let ca = self.state.join("ca.pem");
         fs::write(&ca, emulator.ca_pem()).with_context(|| format!("write `{}`", ca.display()))?;
-        let there = Whereabouts { arm: emulator.arm().to_owned(), authority: emulator.entra().to_owned(), ca };
+        let there = Whereabouts {
+            arm: emulator.arm().to_owned(),
+            authority: emulator.entra().to_owned(),
+            ca,
+            cloud: emulator.azcmagent_cloud().to_owned(),
+        };
         let text = serde_json::to_string_pretty(&there).context("write the emulator's place")?;
         fs::write(self.state.join(EMULATOR), text).context("write the emulator's place")
     }
@@ -71,16 +88,27 @@ impl Place {
         Err(Trouble::new(Code::Network, message))
     }
 
+    pub(super) fn settings(&self) -> Outcome<Settings> {
+        Ok(self.read(SETTINGS)?.unwrap_or_default())
+    }
+
+    pub(super) fn keep_settings(&self, settings: &Settings) -> Outcome<()> {
+        let text = serde_json::to_vec_pretty(settings).context("write the agent's settings")?;
+        Ok(self.write(SETTINGS, &text)?)
+    }
+
     /// What the machine is connected as.
     pub(super) fn config(&self) -> Outcome<Option<AgentConfig>> {
-        let path = self.state.join(AgentConfig::FILE);
+        Ok(self.read(AgentConfig::FILE)?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.state.join(name);
+        let context = || format!("read `{}`", path.display());
         match fs::read(&path) {
-            Ok(text) => {
-                let config = serde_json::from_slice(&text).with_context(|| format!("read `{}`", path.display()))?;
-                Ok(Some(config))
-            }
+            Ok(text) => serde_json::from_slice(&text).map(Some).with_context(context),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Ok(Err(error).with_context(|| format!("read `{}`", path.display()))?),
+            Err(error) => Err(error).with_context(context),
         }
     }
 
@@ -132,6 +160,7 @@ impl Place {
 
 const EMULATOR: &str = "emulator.json";
 const VM_ID: &str = "vmid";
+const SETTINGS: &str = "localconfig.json";
 
 /// Refuses whoever is not root.
 pub(super) fn is_root() -> Outcome<()> {

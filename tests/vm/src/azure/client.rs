@@ -13,13 +13,23 @@ use rustls::{ClientConfig, RootCertStore};
 /// # Errors
 /// When `ca_pem` holds something else than certificates.
 pub fn client(ca_pem: &str, timeout: Duration) -> Result<reqwest::Client> {
-    reqwest::Client::builder()
+    client_through(None, ca_pem, timeout)
+}
+
+/// The same through a proxy, if there is one.
+///
+/// # Errors
+/// As for [`client`], and when `proxy` is no URL.
+pub fn client_through(proxy: Option<&str>, ca_pem: &str, timeout: Duration) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(ca_pem)?)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .timeout(timeout)
-        .build()
-        .context("set up an HTTP client")
+        .timeout(timeout);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy).context("read the proxy's URL")?);
+    }
+    builder.build().context("set up an HTTP client")
 }
 
 /// TLS that trusts the authorities in `ca_pem` and no others.

@@ -2,16 +2,23 @@
 
 use std::path::Path;
 
-use super::{Emulator, contoso};
+use super::{Cloud, Emulator, Proxy, contoso};
 
 impl Emulator {
-    /// A config for `flexnode-firstboot`: contoso's cluster and application, with the secret in a file of its own.
+    /// A config for `flexnode-firstboot`: contoso's cluster and application, with the secret in a file of its own. A
+    /// cloud of Azure's is named, and found through `proxy`; the lab's own is found by its address.
     #[must_use]
-    pub fn config(&self, ca: &Path, secret: &Path, machine: &str) -> String {
+    pub fn config(&self, ca: &Path, secret: &Path, machine: &str, proxy: Option<&Proxy>) -> String {
+        let cloud = match self.cloud {
+            Cloud::Lab => format!("resourceManagerEndpoint: {}", self.arm()),
+            cloud => format!("cloud: {}", cloud.name()),
+        };
+        let proxy =
+            proxy.map(|proxy| format!("\n  httpProxyConfig:\n    httpsProxy: {}", proxy.url())).unwrap_or_default();
         format!(
             "azure:
   tenantId: {tenant}
-  resourceManagerEndpoint: {arm}
+  {cloud}
   targetCluster:
     resourceId: {cluster}
   servicePrincipal:
@@ -24,13 +31,12 @@ impl Emulator {
 node:
   name: {machine}
 networking:
-  caCertFile: {ca}
+  caCertFile: {ca}{proxy}
 rbac:
   roles:
     - role: Azure Kubernetes Service RBAC Cluster Admin
 ",
             tenant = contoso::TENANT,
-            arm = self.arm(),
             cluster = contoso::cluster_id(),
             app = contoso::APP,
             secret = secret.display(),

@@ -16,6 +16,7 @@ mod arm;
 mod call;
 pub mod client;
 mod clock;
+mod cloud;
 mod config;
 pub mod contoso;
 mod control;
@@ -27,7 +28,7 @@ mod inventory;
 mod kubernetes;
 mod operation;
 pub mod play;
-
+mod proxy;
 mod record;
 pub mod role;
 mod server;
@@ -41,6 +42,7 @@ mod world;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -55,11 +57,13 @@ use self::tls::Identity;
 use crate::faults::Authority;
 
 pub use self::clock::Clock;
+pub use self::cloud::{Cloud, Hosts};
 pub use self::fault::{Fault, When};
 pub use self::himds::AgentConfig;
 pub use self::inventory::{App, Cluster, Subscription};
 pub use self::kubernetes::ClusterRole;
 pub use self::operation::{Operation, Service};
+pub use self::proxy::Proxy;
 pub use self::record::Recorded;
 pub use self::state::{AKS_SERVER, ARM_AUDIENCES};
 pub use self::things::{Assignment, Machine};
@@ -76,6 +80,9 @@ pub struct Emulator {
     /// The authority of each cluster, by its id; another one after a rotation.
     cluster_authorities: Mutex<HashMap<String, Authority>>,
     endpoints: Endpoints,
+    cloud: Cloud,
+    /// Where the services are, by `host:port` of their URLs.
+    places: HashMap<String, SocketAddr>,
     runtime: Option<Runtime>,
 }
 
@@ -95,7 +102,7 @@ impl Emulator {
     /// # Errors
     /// When no port, thread or certificate can be had.
     pub fn start(world: World) -> Result<Self> {
-        let ports = world.ports;
+        let (ports, cloud) = (world.ports, world.cloud);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -105,16 +112,24 @@ impl Emulator {
         let state = Mutex::new(State::new(world)?);
         let shared = Arc::new(Shared { state, schedule: fault::Schedule::default(), log: record::Log::default() });
         let mut identities = HashMap::new();
-        let mut serve = |name: &str, port, desk: Desk, authority: &Authority| -> Result<String> {
-            let identity = Arc::new(Identity::new(authority)?);
+        let mut places = HashMap::new();
+        let mut serve = |name: &str, host: Option<&str>, port, desk: Desk, authority: &Authority| -> Result<String> {
+            let identity = Arc::new(Identity::new(authority, host)?);
             identities.insert(name.to_owned(), Arc::clone(&identity));
             let (address, _) = server::start(runtime.handle(), port, Some(identity), desk, &shared)
                 .with_context(|| format!("start the service {name}"))?;
-            Ok(format!("https://{address}"))
+            // Azure's names have Azure's port: the URLs hold none.
+            let (place, url) = match host {
+                Some(host) => (format!("{host}:443"), format!("https://{host}")),
+                None => (address.to_string(), format!("https://{address}")),
+            };
+            places.insert(place, address);
+            Ok(url)
         };
+        let hosts = cloud.hosts();
         let endpoints = Endpoints {
-            entra: serve(ENTRA, ports.entra, Desk::Entra, &authority)?,
-            arm: serve(ARM, ports.arm, Desk::Arm, &authority)?,
+            entra: serve(ENTRA, hosts.map(|hosts| hosts.entra), ports.entra, Desk::Entra, &authority)?,
+            arm: serve(ARM, hosts.map(|hosts| hosts.arm), ports.arm, Desk::Arm, &authority)?,
         };
         let mut cluster_authorities = HashMap::new();
         let ids: Vec<String> = shared.state().clusters.iter().map(things::ClusterState::id).collect();
@@ -122,7 +137,7 @@ impl Emulator {
             let key = id.to_ascii_lowercase();
             let own = cluster_authority()?;
             let port = if nth == 0 { ports.kubernetes } else { 0 };
-            let server = serve(&key, port, Desk::Kubernetes(id.as_str().into()), &own)?;
+            let server = serve(&key, None, port, Desk::Kubernetes(id.as_str().into()), &own)?;
             if let Some(cluster) = shared.state().cluster(&id) {
                 (cluster.server, cluster.ca) = (server, own.pem().to_owned());
             }
@@ -130,7 +145,16 @@ impl Emulator {
         }
         shared.state().endpoints = endpoints.clone();
         let cluster_authorities = Mutex::new(cluster_authorities);
-        Ok(Self { shared, authority, identities, cluster_authorities, endpoints, runtime: Some(runtime) })
+        Ok(Self {
+            shared,
+            authority,
+            identities,
+            cluster_authorities,
+            endpoints,
+            cloud,
+            places,
+            runtime: Some(runtime),
+        })
     }
 
     /// Starts the HIMDS of one machine, on plain http.
@@ -148,13 +172,13 @@ impl Emulator {
         Ok(Himds { site, url: format!("http://{address}"), task })
     }
 
-    /// Entra ID: `https://127.0.0.1:PORT`, without a final slash.
+    /// Entra ID: `https://127.0.0.1:PORT`, or its name, without a final slash.
     #[must_use]
     pub fn entra(&self) -> &str {
         &self.endpoints.entra
     }
 
-    /// ARM: `https://127.0.0.1:PORT`, without a final slash.
+    /// ARM: `https://127.0.0.1:PORT`, or its name, without a final slash.
     #[must_use]
     pub fn arm(&self) -> &str {
         &self.endpoints.arm

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Emulator, Himds, Ports, World, contoso};
+use super::{Emulator, Himds, Ports, Proxy, World, contoso};
 use crate::azcmagent::Place;
 
 /// Where to play.
@@ -26,6 +26,8 @@ pub struct Game {
     pub emulator: Emulator,
     /// The machine's HIMDS.
     pub himds: Himds,
+    /// The only way to a cloud by Azure's names.
+    pub proxy: Option<Proxy>,
     /// The config's path.
     pub config: PathBuf,
     /// Folder of the Arc agent's state, `$AZCMAGENT_STATE`.
@@ -65,8 +67,10 @@ impl Playground {
         let (ca, secret, config) = (dir.join("ca.pem"), dir.join("client-secret"), dir.join("config.yaml"));
         fs::write(&ca, emulator.ca_pem()).with_context(|| format!("write `{}`", ca.display()))?;
         write_private(&secret, contoso::SECRET)?;
-        write_private(&config, &emulator.config(&ca, &secret, "edge-node-01"))?;
-        Ok(Game { emulator, himds, config, state, tokens, programs })
+        // Azure's names lead elsewhere but there.
+        let proxy = if emulator.is_azure() { Some(emulator.proxy()?) } else { None };
+        write_private(&config, &emulator.config(&ca, &secret, "edge-node-01", proxy.as_ref()))?;
+        Ok(Game { emulator, himds, proxy, config, state, tokens, programs })
     }
 }
 

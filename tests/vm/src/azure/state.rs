@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::clock::Clock;
+use super::cloud::Cloud;
 use super::guid;
 use super::inventory::App;
 use super::role::Role;
@@ -24,6 +25,7 @@ pub const ARM_AUDIENCES: [&str; 2] =
     ["https://management.core.flexnode-lab.test/", "https://management.flexnode-lab.test/"];
 
 pub(super) struct State {
+    pub(super) cloud: Cloud,
     pub(super) clock: Clock,
     pub(super) signer: Signer,
     pub(super) tenant: Tenant,
@@ -53,6 +55,7 @@ pub(super) struct Endpoints {
 impl State {
     pub(super) fn new(world: World) -> Result<Self> {
         let World {
+            cloud,
             tenant,
             subscriptions,
             apps,
@@ -65,6 +68,7 @@ impl State {
             ports: _,
         } = world;
         let mut state = Self {
+            cloud,
             clock,
             signer: Signer::new()?,
             tenant,
@@ -194,7 +198,7 @@ impl State {
     /// Whether tokens are issued for this resource.
     pub(super) fn knows_resource(&self, resource: &str) -> bool {
         let bare = resource.trim_end_matches('/');
-        let arm = ARM_AUDIENCES.iter().any(|audience| audience.trim_end_matches('/') == bare);
+        let arm = self.cloud.audiences().iter().any(|audience| audience.trim_end_matches('/') == bare);
         arm || bare == AKS_SERVER || bare == format!("api://{AKS_SERVER}")
     }
 

@@ -41,12 +41,14 @@ pub(super) enum Welcome {
 }
 
 impl Identity {
-    pub(super) fn new(authority: &Authority) -> Result<Self> {
-        let mut expired = names(&NAMES)?;
+    /// For a service that also goes by the name `host`, if it has one.
+    pub(super) fn new(authority: &Authority, host: Option<&str>) -> Result<Self> {
+        let own: Vec<&str> = NAMES.into_iter().chain(host).collect();
+        let mut expired = names(&own)?;
         (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 12, 31));
         Ok(Self {
-            good: Mutex::new(good(authority)?),
-            unknown: good(&Authority::named("Nobody's authority")?)?,
+            good: Mutex::new(good(authority, &own)?),
+            unknown: good(&Authority::named("Nobody's authority")?, &own)?,
             wrong_name: Arc::new(authority.server(&names(&["elsewhere.flexnode-lab.test"])?)?),
             expired: Arc::new(authority.server(&expired)?),
             planned: Mutex::default(),
@@ -63,9 +65,9 @@ impl Identity {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// From now on a certificate of this authority.
+    /// From now on a certificate of this authority, for a service without a name.
     pub(super) fn change(&self, authority: &Authority) -> Result<()> {
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = good(authority)?;
+        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = good(authority, &NAMES)?;
         Ok(())
     }
 
@@ -86,8 +88,8 @@ impl Identity {
 /// What the services are called: loopback, and `*.flexnode-lab.test` for clients that resolve names themselves.
 const NAMES: [&str; 4] = ["127.0.0.1", "::1", "localhost", "*.flexnode-lab.test"];
 
-fn good(authority: &Authority) -> Result<Arc<ServerConfig>> {
-    Ok(Arc::new(authority.server(&names(&NAMES)?)?))
+fn good(authority: &Authority, own: &[&str]) -> Result<Arc<ServerConfig>> {
+    Ok(Arc::new(authority.server(&names(own)?)?))
 }
 
 fn names(names: &[&str]) -> Result<CertificateParams> {

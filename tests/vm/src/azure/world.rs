@@ -19,12 +19,14 @@
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::cloud::Cloud;
 use super::inventory::{App, Subscription};
 use super::throttle::Throttle;
 
 /// Everything that exists before the first request.
 #[derive(Debug)]
 pub struct World {
+    pub(super) cloud: Cloud,
     pub(super) tenant: Tenant,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) apps: Vec<App>,
@@ -93,6 +95,7 @@ impl World {
     #[must_use]
     pub fn new(tenant: &str, domain: &str) -> Self {
         Self {
+            cloud: Cloud::default(),
             tenant: Tenant { id: tenant.to_owned(), domain: domain.to_owned() },
             subscriptions: Vec::new(),
             apps: Vec::new(),
@@ -104,6 +107,13 @@ impl World {
             cached_tokens_are_stale: true,
             ports: Ports::default(),
         }
+    }
+
+    /// By whose names the services go. By Azure's own they are reached through [`Emulator::proxy`](super::Emulator::proxy).
+    #[must_use]
+    pub fn cloud(mut self, cloud: Cloud) -> Self {
+        self.cloud = cloud;
+        self
     }
 
     /// Adds a subscription.

@@ -8,13 +8,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use flexnode_vm::azure::{Fault, Operation, Recorded, When, contoso};
+use flexnode_vm::azure::{Fault, Operation, Recorded, When, World, contoso};
 use flexnode_vm::join::{NODE, Site};
 use flexnode_vm::lab::{self, Cache, Wheel};
 
+mod clouds;
+
 fn site(dir: &Path) -> Site {
+    site_in(contoso::world(), dir)
+}
+
+fn site_in(world: World, dir: &Path) -> Site {
     let agent = std::env::current_exe().unwrap().with_file_name("../flexnode-firstboot").canonicalize().unwrap();
-    Site::open(dir, Path::new(env!("CARGO_BIN_EXE_flexnode-vm")), &agent).unwrap()
+    Site::open_world(world, dir, Path::new(env!("CARGO_BIN_EXE_flexnode-vm")), &agent).unwrap()
 }
 
 fn ends_with(command: &mut Command, code: i32) -> String {

@@ -8,7 +8,7 @@ use super::target::Place;
 use crate::azure::call::{Call, Reply};
 use crate::azure::clock::american;
 use crate::azure::guid;
-use crate::azure::state::{ARM_AUDIENCES, State};
+use crate::azure::state::State;
 use crate::azure::throttle::Kind;
 use crate::azure::token::{Claims, Flaw};
 
@@ -84,12 +84,12 @@ pub(super) fn authenticate(state: &State, call: &mut Call) -> Result<Claims, Rep
         }
     })?;
     let bare = |audience: &str| audience.trim_end_matches('/').to_owned();
-    if !ARM_AUDIENCES.iter().any(|audience| bare(audience) == bare(&claims.aud)) {
+    if !state.cloud.audiences().iter().any(|audience| bare(audience) == bare(&claims.aud)) {
         let message = format!(
             "The access token has been obtained for wrong audience or resource '{}'. It should exactly match with \
              one of the allowed audiences '{}'.",
             claims.aud,
-            ARM_AUDIENCES.join("','")
+            state.cloud.audiences().join("','")
         );
         return Err(refuse("InvalidAuthenticationTokenAudience", &message));
     }

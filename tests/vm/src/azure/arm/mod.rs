@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::call::{Call, Outcome, Reply, settle};
 use super::guid;
-use super::state::{ARM_AUDIENCES, State};
+use super::state::State;
 
 use self::error::error;
 pub(super) use self::error::unavailable;
@@ -62,7 +62,7 @@ fn metadata(state: &State, call: &Call) -> Outcome {
         "portal": "https://portal.flexnode-lab.test",
         "authentication": {
             "loginEndpoint": state.endpoints.entra,
-            "audiences": ARM_AUDIENCES,
+            "audiences": state.cloud.audiences(),
             "tenant": "common",
             "identityProvider": "AAD",
         },
