@@ -5,7 +5,7 @@
 //! agent is down could have any file of the node sent to it.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,7 +63,7 @@ impl Himds {
         if let Some(token) = self.cached(resource) {
             return Ok(token.value);
         }
-        let token = self.exchange(resource).await?;
+        let token = self.exchange(resource).await.map_err(|error| HttpError::Himds(Box::new(error)))?;
         let mut cache = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         cache.retain(|(of, _)| of != resource);
         cache.push((resource.to_owned(), token.clone()));
@@ -88,20 +88,25 @@ impl Himds {
             return Err(self.unexpected(challenge, "without a challenge, so it is not the Arc agent").await);
         }
         let named = challenge.headers().get_all(WWW_AUTHENTICATE).iter();
-        let Some(file) = named.filter_map(|value| realm(value.to_str().ok()?)).next() else {
-            return Err(HttpError::Distrusted(format!("the challenge of {} names no file", self.endpoint)));
-        };
+        let file = named.filter_map(|value| realm(value.to_str().ok()?)).next();
+        // To its end: what is cut short is no answer, and the connection can be used again.
+        read(challenge, &self.endpoint).await?;
+        let Some(file) = file else { return Err(self.garbled("a challenge that names a file")) };
         let key = read_key(&self.tokens, Path::new(&file))?;
         let answer = self.ask(resource, Some(&key)).await?;
         if answer.status() == 401 {
-            let denied = format!("the Arc agent at {} denies the token (status 401)", self.endpoint);
-            return Err(HttpError::Distrusted(denied));
+            // A restart in between has made it forget its challenge. The next attempt gets a new one.
+            return Err(self.garbled("a token, as if its challenge had not been met"));
         }
         if answer.status() != 200 {
             return Err(self.unexpected(answer, "with another status than 200").await);
         }
         let body = read(answer, &self.endpoint).await?;
-        token(&body).ok_or_else(|| HttpError::Garbled { host: self.endpoint.clone(), what: "a token" })
+        token(&body).ok_or_else(|| self.garbled("a token"))
+    }
+
+    fn garbled(&self, what: &'static str) -> HttpError {
+        HttpError::Garbled { host: self.endpoint.clone(), what }
     }
 
     async fn ask(&self, resource: &str, key: Option<&Zeroizing<String>>) -> Result<reqwest::Response, HttpError> {
@@ -146,7 +151,10 @@ fn realm(header: &str) -> Option<String> {
 
 /// The content of the file that a challenge names, if it is one that may be sent.
 fn read_key(tokens: &Path, file: &Path) -> Result<Zeroizing<String>, HttpError> {
-    let refuse = |why: String| HttpError::Distrusted(format!("the challenge of the Arc agent names {why}"));
+    let named = |what: &str| format!("the challenge of the Arc agent names {what}");
+    let refuse = |why: String| HttpError::Distrusted(named(&why));
+    // A himdsd that restarts takes its challenges back; one that has just made a file may not have filled it yet.
+    let gone = |why: &str| HttpError::Pending(named(why));
     let name = file.as_os_str().as_encoded_bytes();
     // Compared as bytes: `Path` would take `tokens//x` and `tokens/./x` for the same.
     let prefix = [tokens.as_os_str().as_encoded_bytes(), b"/"].concat();
@@ -166,16 +174,19 @@ fn read_key(tokens: &Path, file: &Path) -> Result<Zeroizing<String>, HttpError> 
         return Err(refuse("a link".to_owned()));
     }
     // Asked before it is opened: opening a pipe would wait for its writer.
-    if !fs::metadata(file).is_ok_and(|metadata| metadata.is_file()) {
-        return Err(refuse("no regular file".to_owned()));
+    match fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone("a file that is not there")),
+        _ => return Err(refuse("no regular file".to_owned())),
     }
     // Room for everything beforehand, so that no copy of the key stays behind when it grows.
     let mut key = Zeroizing::new(String::with_capacity(8192));
     let read = File::open(file).and_then(|file| file.take(LARGEST_KEY + 1).read_to_string(&mut key));
     match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(gone("a file that is not there")),
         Err(error) => Err(refuse(format!("a file that cannot be read: {error}"))),
         Ok(length) if length as u64 > LARGEST_KEY => Err(refuse("a file of more than 4096 bytes".to_owned())),
-        Ok(_) if key.trim_end().is_empty() => Err(refuse("an empty file".to_owned())),
+        Ok(_) if key.trim_end().is_empty() => Err(gone("an empty file")),
         Ok(_) => Ok(Zeroizing::new(key.trim_end_matches(['\r', '\n']).to_owned())),
     }
 }
@@ -243,7 +254,7 @@ mod tests {
             ("a b.key", "outside"),
             ("link.key", "a link"),
             ("sub.key", "no regular file"),
-            ("missing.key", "no regular file"),
+            ("missing.key", "not there"),
         ] {
             let error = read(name).expect_err(name).to_string();
             assert!(error.contains(why), "{name}: {error}");

@@ -158,8 +158,9 @@ fn is_certificate(pem: &[u8]) -> bool {
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
+/// By Azure itself, which says so in a code; a portal's 403 denies nothing.
 fn is_denied(error: &HttpError) -> bool {
-    error.refusal().is_some_and(|refusal| refusal.status == 403)
+    error.refusal().is_some_and(|refusal| refusal.status == 403 && !refusal.code.is_empty())
 }
 
 async fn restart_himdsd(join: &Join<'_>) -> Result<(), HttpError> {

@@ -35,6 +35,9 @@ pub enum HttpError {
     /// What answers must not be followed or believed.
     #[error("{0}")]
     Distrusted(String),
+    /// The Arc agent on this machine gives no token, so the request proper was not made.
+    #[error(transparent)]
+    Himds(Box<HttpError>),
     /// The question could not be asked: a secret that is not there, Azure CLI that is not logged in.
     #[error(transparent)]
     Unasked(#[from] Failure),
@@ -65,8 +68,7 @@ impl HttpError {
         match self {
             Self::Unreachable { .. } | Self::Garbled { .. } | Self::Pending(_) => Verdict::Again(None),
             Self::Refused(refusal) if refusal.is_passing() => Verdict::Again(refusal.retry_after),
-            // A token that ran out under way, or a clock that was just set.
-            Self::Refused(refusal) if refusal.code == "ExpiredAuthenticationToken" => Verdict::Again(None),
+            Self::Himds(error) => error.verdict(),
             Self::Refused(_) | Self::Distrusted(_) | Self::Unasked(_) => Verdict::Final,
         }
     }
@@ -121,6 +123,13 @@ impl HttpError {
             Self::Distrusted(_) => {
                 (Exit::Denied, "see what listens there: `ss -tlnp` and `systemctl status himdsd`, then try again")
             }
+            Self::Himds(error) => match error.verdict() {
+                Verdict::Again(_) => (
+                    Exit::Transient,
+                    "see `systemctl status himdsd` and `journalctl -u himdsd`: it is tried again, and may have to be restarted",
+                ),
+                Verdict::Final => error.cure(),
+            },
             Self::Refused(refusal) => refusal.cure(),
         }
     }
@@ -128,7 +137,27 @@ impl HttpError {
 
 impl Refusal {
     fn is_passing(&self) -> bool {
+        self.is_busy() || self.is_of_somebody_else() || self.is_about_the_token()
+    }
+
+    fn is_busy(&self) -> bool {
         matches!(self.status, 408 | 425 | 429 | 500..=599)
+    }
+
+    /// All these services say in a code why they refuse. What has none (a page, a redirect) comes from a portal, a
+    /// proxy or a load balancer that answers in their place, today.
+    fn is_of_somebody_else(&self) -> bool {
+        self.code.is_empty()
+    }
+
+    /// The token is over, does not hold yet, or got lost under way: a clock that is wrong or was just set, a key that
+    /// is not known everywhere yet, a proxy that drops `Authorization`. Each attempt comes with a new one. That the
+    /// token is for another tenant or audience has codes of its own. API servers only ever say `Unauthorized`, also
+    /// when what checks tokens for them is down.
+    fn is_about_the_token(&self) -> bool {
+        let codes =
+            ["ExpiredAuthenticationToken", "InvalidAuthenticationToken", "AuthenticationFailed", "Unauthorized"];
+        self.status == 401 && codes.contains(&self.code.as_str())
     }
 
     fn cure(&self) -> (Exit, &'static str) {
@@ -154,8 +183,14 @@ impl Refusal {
                 Exit::BadConfig,
                 "correct azure.targetCluster.resourceId: `az aks list --query [].id -o tsv` lists the clusters",
             ),
-            "ExpiredAuthenticationToken" => (Exit::Transient, "see `timedatectl`: the clock may be wrong"),
-            _ if self.is_passing() => (Exit::Transient, "nothing to do; it is tried again"),
+            _ if self.is_busy() => (Exit::Transient, "nothing to do; it is tried again"),
+            _ if self.is_of_somebody_else() => {
+                (Exit::Transient, "see what answers there: a proxy or a portal may be in between; it is tried again")
+            }
+            _ if self.is_about_the_token() => (
+                Exit::Transient,
+                "see `timedatectl` for a wrong clock, and whether a proxy drops `Authorization`; it is tried again",
+            ),
             _ if matches!(self.status, 401 | 403) => {
                 (Exit::Denied, "grant what the message says, then `systemctl restart flexnode-firstboot`")
             }
@@ -183,19 +218,27 @@ mod tests {
 
     #[test]
     fn only_what_can_change_is_tried_again() {
-        let verdict = |status, headers: &[(&'static str, &'static str)], body| {
+        let verdict = |status, headers: &[(&'static str, &'static str)], body: &str| {
             HttpError::from(refused(status, headers, body)).verdict()
         };
         for status in [408, 429, 500, 502, 503, 504] {
             assert_eq!(verdict(status, &[], ""), Verdict::Again(None), "{status}");
         }
-        for status in [302, 400, 401, 403, 404, 405, 409, 410, 412] {
-            assert_eq!(verdict(status, &[], ""), Verdict::Final, "{status}");
+        for status in [400, 401, 403, 404, 405, 409, 410, 412] {
+            assert_eq!(verdict(status, &[], r#"{"error":{"code":"Some"}}"#), Verdict::Final, "{status}");
+            assert_eq!(verdict(status, &[], "<html>"), Verdict::Again(None), "{status} of a portal");
         }
+        assert_eq!(verdict(302, &[], ""), Verdict::Again(None));
         let seven = Some(Duration::from_secs(7));
         assert_eq!(verdict(429, &[("retry-after", "7")], ""), Verdict::Again(seven));
         assert_eq!(verdict(429, &[("retry-after", "soon")], ""), Verdict::Again(None));
-        assert_eq!(verdict(401, &[], r#"{"error":{"code":"ExpiredAuthenticationToken"}}"#), Verdict::Again(None));
+        for code in ["ExpiredAuthenticationToken", "InvalidAuthenticationToken", "AuthenticationFailed"] {
+            let body = format!(r#"{{"error":{{"code":"{code}"}}}}"#);
+            assert_eq!(verdict(401, &[], &body), Verdict::Again(None), "{code}");
+        }
+        assert_eq!(verdict(401, &[], r#"{"kind":"Status","reason":"Unauthorized"}"#), Verdict::Again(None));
+        let tenant = r#"{"error":{"code":"InvalidAuthenticationTokenTenant"}}"#;
+        assert_eq!(verdict(401, &[], tenant), Verdict::Final);
         assert_eq!(HttpError::Distrusted(String::new()).verdict(), Verdict::Final);
         let silent = HttpError::Unreachable { host: String::new(), reason: String::new(), untrusted: true };
         assert_eq!(silent.verdict(), Verdict::Again(None));
@@ -208,6 +251,7 @@ mod tests {
             HttpError::from(refused(status, &[], &body)).cure().0
         };
         assert_eq!(exit(503, ""), Exit::Transient);
+        assert_eq!(exit(403, ""), Exit::Transient, "a page says nothing about rights");
         assert_eq!(exit(403, "AuthorizationFailed"), Exit::Denied);
         assert_eq!(exit(404, "ResourceNotFound"), Exit::BadConfig);
         assert_eq!(exit(400, "InvalidApiVersionParameter"), Exit::BadConfig);
