@@ -79,6 +79,10 @@ impl Credential {
         let token = credential.get_token(&[&self.authority.scope], None).await.map_err(|error| typed(&host, &error))?;
         crate::crash::point();
         let value = Secret::from(token.token.secret().to_owned());
+        // azure_identity takes any JSON object for a token, and its silence for an empty one.
+        if value.expose().is_empty() {
+            return Err(HttpError::Garbled { host, what: "a token" });
+        }
         let expires = SystemTime::from(token.expires_on);
         *self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((value.clone(), expires));
         Ok(value)
@@ -227,20 +231,20 @@ fn typed(host: &str, error: &azure_core::Error) -> HttpError {
             let code = first.map(|number| format!("AADSTS{number}")).unwrap_or_default();
             return refusal((*status).into(), code, plain(&error.to_string()), None).into();
         }
+        if let Some(error) = cause.downcast_ref::<azure_core::Error>()
+            && matches!(error.kind(), ErrorKind::DataConversion)
+        {
+            return HttpError::Garbled { host: host.to_owned(), what: "a token" };
+        }
         if let Some(cause) = cause.downcast_ref::<reqwest::Error>() {
             return unreachable_by(host, cause);
         }
         next = cause.source();
     }
-    match error.kind() {
-        ErrorKind::DataConversion => HttpError::Garbled { host: host.to_owned(), what: "a token" },
-        // Azure CLI's own words ("Please run 'az login'"), or a shell's.
-        _ => {
-            let words = error.to_string();
-            let words = words.split("\nTo troubleshoot").next().unwrap_or_default();
-            let hint = "`sudo az login`, then `az account get-access-token` as root to see that it works; or configure \
-                        azure.servicePrincipal";
-            Failure::new(Exit::Denied, words, hint).into()
-        }
-    }
+    // Azure CLI's own words ("Please run 'az login'"), or a shell's.
+    let words = error.to_string();
+    let words = words.split("\nTo troubleshoot").next().unwrap_or_default();
+    let hint = "`sudo az login`, then `az account get-access-token` as root to see that it works; or configure \
+                azure.servicePrincipal";
+    Failure::new(Exit::Denied, words, hint).into()
 }
