@@ -75,6 +75,8 @@ pub struct Cluster {
     pub dns_service_ip: Option<String>,
     /// Whether it authorises by Azure roles (Azure RBAC) rather than by Kubernetes bindings alone.
     pub azure_rbac: bool,
+    /// Whether its API server takes tokens of Entra ID.
+    pub entra: bool,
 }
 
 /// One role, for one principal, at one scope.
@@ -115,6 +117,7 @@ impl Arm {
             location: answer.location,
             dns_service_ip: text("/networkProfile/dnsServiceIP"),
             azure_rbac: answer.properties.pointer("/aadProfile/enableAzureRBAC") == Some(&Value::Bool(true)),
+            entra: answer.properties["aadProfile"].is_object(),
         })
     }
 
@@ -156,7 +159,15 @@ impl Arm {
             "principalId": principal,
             "principalType": "ServicePrincipal",
         }});
-        self.ask::<Value>(caller, Method::PUT, &path, Some(&body), "a role assignment").await.map(drop)
+        let what = "the role assignment";
+        let answer: Value = self.ask(caller, Method::PUT, &path, Some(&body), what).await?;
+        // Some proxies' pages are JSON too. A role taken for assigned would be waited for in vain.
+        let told = answer["properties"]["principalId"].as_str().unwrap_or_default();
+        if told.eq_ignore_ascii_case(principal) {
+            Ok(())
+        } else {
+            Err(HttpError::Garbled { host: self.endpoint.clone(), what })
+        }
     }
 
     /// Whether the principal has the role at the scope, under whatever name.

@@ -61,6 +61,8 @@ async fn give(join: &Join<'_>, assignment: &Assignment) -> Result<()> {
         // Somebody else may have assigned it to spare the operator this right. If not, say what was denied.
         Err(error) if error.has_code("AuthorizationFailed") => match join.arm.is_assigned(operator, assignment).await {
             Ok(true) => Ok(()),
+            // Not told yet; the next attempt asks again.
+            Err(unanswered) if unanswered.verdict() != Verdict::Final => Err(unanswered),
             _ => Err(error),
         },
         other => other,
