@@ -78,7 +78,7 @@ pub async fn join(host: &Host, config: &Loaded, progress: &Progress) -> Result<O
     progress.begin(Step::Kubeconfig);
     let server = kubeconfig::fetch(&join).await?;
     let api = join.api(&server)?;
-    review::version(&join, &api).await?;
+    review::version(&join, &api, &cluster).await?;
     review::access(&join, &api, &cluster, &principal).await?;
     kubeconfig::install(&join, &server)?;
     progress.done(Step::Kubeconfig);

@@ -9,7 +9,7 @@ use crate::arm::Cluster;
 use crate::failure::{Exit, Failure};
 use crate::http::HttpError;
 use crate::join::Join;
-use crate::retry::Schedule;
+use crate::retry::{Schedule, Verdict};
 use crate::skew;
 use crate::state::Step;
 
@@ -34,8 +34,8 @@ const fn lease(verb: &'static str) -> Permission {
 ///
 /// # Errors
 /// When it is newer, or too old.
-pub(crate) async fn version(join: &Join<'_>, api: &Api<'_>) -> Result<()> {
-    let server = patiently(join, DEADLINE, async || api.version().await).await?;
+pub(crate) async fn version(join: &Join<'_>, api: &Api<'_>, cluster: &Cluster) -> Result<()> {
+    let server = patiently(join, cluster, DEADLINE, async || api.version().await).await?;
     let said = join.host.commands.run("kubelet", &["--version"], Duration::from_secs(30)).await?;
     skew::check(said.stdout.trim().trim_start_matches("Kubernetes "), &server).map_err(Into::into)
 }
@@ -62,7 +62,7 @@ pub(crate) async fn access(join: &Join<'_>, api: &Api<'_>, cluster: &Cluster, pr
         }
     };
     let deadline = if may_arrive { PROPAGATION } else { DEADLINE };
-    patiently(join, deadline, ask).await.map_err(|error| match error.downcast_ref::<Pending>() {
+    patiently(join, cluster, deadline, ask).await.map_err(|error| match error.downcast_ref::<Pending>() {
         Some(Pending(message)) => granted_by(join, azure_rbac, principal, message).into(),
         None => error,
     })
@@ -75,18 +75,23 @@ struct Pending(String);
 
 async fn patiently<T>(
     join: &Join<'_>,
+    cluster: &Cluster,
     deadline: Duration,
     ask: impl AsyncFnMut() -> Result<T, HttpError>,
 ) -> Result<T> {
-    join.ask(Step::Kubeconfig, Schedule::until(deadline), ask, HttpError::verdict).await.map_err(|error| match error {
+    // An API server says 401 to each of them: a cluster without Entra ID takes no token of it, ever; with it, what
+    // checks tokens is down, or a clock is wrong.
+    let is_in_vain = |error: &HttpError| !cluster.entra && error.has_code("Unauthorized");
+    let judge = |error: &HttpError| if is_in_vain(error) { Verdict::Final } else { error.verdict() };
+    join.ask(Step::Kubeconfig, Schedule::until(deadline), ask, judge).await.map_err(|error| match error {
         HttpError::Pending(message) => Pending(message).into(),
-        error if error.refusal().is_some_and(|refusal| refusal.status == 401) => {
-            let cluster = &join.settings.cluster;
+        error if is_in_vain(&error) => {
+            let id = &join.settings.cluster;
             let hint = format!(
                 "the cluster must accept Microsoft Entra tokens: az aks update -g {} -n {} --enable-aad",
-                cluster.resource_group, cluster.name
+                id.resource_group, id.name
             );
-            error.cured_by(hint).into()
+            Failure::new(Exit::Denied, error.to_string(), hint).into()
         }
         error => error.into_failure().into(),
     })
