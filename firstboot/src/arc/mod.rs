@@ -77,7 +77,19 @@ async fn identity(join: &Join<'_>) -> Result<String> {
         Err(error) => Err(error),
     };
     let found = join.ask(Step::Arc, Schedule::until(DEADLINE), ask, HttpError::verdict).await;
-    found.map_err(HttpError::into_failure).context("waiting for the machine's identity")
+    let failure = |error: HttpError| match error {
+        // Waiting longer is of no use if somebody has deleted it there; this machine cannot know.
+        HttpError::Pending(message) => {
+            let hint = format!(
+                "see `az connectedmachine show --ids {}`; if it is gone, `azcmagent disconnect --force-local-only` here, \
+                 and it registers anew",
+                join.machine
+            );
+            Failure::new(Exit::Transient, message, hint)
+        }
+        error => error.into_failure(),
+    };
+    found.map_err(failure).context("waiting for the machine's identity")
 }
 
 async fn run(join: &Join<'_>, arguments: &[&str], longest: Duration) -> Result<Said> {

@@ -29,7 +29,9 @@ pub(super) fn refused(join: &Join<'_>, said: &Said, secret: &Secret) -> Failure 
                 join.machine
             ),
         ),
-        Some(12 | 41) => Failure::new(
+        // The credential itself. That Azure has just taken it from this program makes this rare: the operator's secret
+        // has changed meanwhile. Any other failure to get a token, or to have it taken, passes.
+        _ if CREDENTIAL.iter().any(|code| has(code)) => Failure::new(
             Exit::Denied,
             message,
             "see that azure.servicePrincipal, its secret and azure.tenantId belong together, or `sudo az login` again",
@@ -62,6 +64,10 @@ pub(super) fn refused(join: &Join<'_>, said: &Said, secret: &Secret) -> Failure 
         ),
     }
 }
+
+/// Wrong secret, expired secret, no such application, application disabled, no such tenant: Entra ID's codes, which
+/// azcmagent passes on.
+const CREDENTIAL: [&str; 5] = ["AADSTS7000215", "AADSTS7000222", "AADSTS700016", "AADSTS7000112", "AADSTS90002"];
 
 /// The number of the first `AZCM<number>` that it said.
 pub(super) fn code(said: &Said) -> Option<u32> {
