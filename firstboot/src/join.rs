@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -108,6 +109,8 @@ pub(crate) struct Join<'a> {
     pub(crate) himds: Himds,
     /// Of tokens for Azure Resource Manager.
     pub(crate) audience: String,
+    /// Whether this run has restarted himdsd.
+    pub(crate) himdsd_restarted: AtomicBool,
     authority: Authority,
 }
 
@@ -160,6 +163,7 @@ impl<'a> Join<'a> {
             himds: Himds::new(network.loopback()?, &host.himds, &host.himds_tokens),
             network,
             audience: authority.audience.clone(),
+            himdsd_restarted: AtomicBool::new(false),
             authority,
         })
     }

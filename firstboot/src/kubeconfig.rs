@@ -11,19 +11,16 @@ use crate::arm::Caller;
 use crate::atomic;
 use crate::config::Secret;
 use crate::config::endpoint::Endpoint;
-use crate::failure::{Exit, Failure};
 use crate::http::HttpError;
 use crate::join::Join;
 use crate::paths;
 use crate::retry::{Schedule, Verdict};
 use crate::services::KubeletFiles;
+use crate::stale::Suspicion;
 use crate::state::Step;
 
 /// Azure documents up to 30 minutes until a new role is known everywhere; it is mostly less than four.
 const DEADLINE: Duration = Duration::from_secs(35 * 60);
-/// So many denials of one and the same token, and it is taken for stale: HIMDS caches tokens, and a role granted
-/// after a token was made stays invisible until himdsd restarts (Azure/AKSFlexNode#294, #299).
-const STALE: u32 = 4;
 
 /// What is kept of the cluster's kubeconfig.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,20 +37,11 @@ pub(crate) struct ApiServer {
 /// When it is denied for longer than roles take to arrive.
 pub(crate) async fn fetch(join: &Join<'_>) -> Result<ApiServer> {
     let machine = Caller::Machine(&join.himds, &join.audience);
-    let mut denied_token: Option<Secret> = None;
-    let (mut denials, mut restarted) = (0, false);
+    let mut suspicion = Suspicion::default();
     let ask = async || {
         let answer = ask(join, machine).await;
         if answer.as_ref().is_err_and(is_denied) {
-            let token = join.himds.token(&join.audience).await?;
-            let same = denied_token.as_ref().is_some_and(|denied| denied.expose() == token.expose());
-            denials = if same { denials + 1 } else { 1 };
-            denied_token = Some(token);
-            join.himds.forget();
-            if denials >= STALE && !restarted {
-                restarted = true;
-                restart_himdsd(join).await?;
-            }
+            suspicion.denied(join, &join.audience).await?;
         }
         answer
     };
@@ -161,22 +149,6 @@ fn is_certificate(pem: &[u8]) -> bool {
 /// By Azure itself, which says so in a code; a portal's 403 denies nothing.
 fn is_denied(error: &HttpError) -> bool {
     error.refusal().is_some_and(|refusal| refusal.status == 403 && !refusal.code.is_empty())
-}
-
-async fn restart_himdsd(join: &Join<'_>) -> Result<(), HttpError> {
-    join.progress
-        .note(Step::Kubeconfig, "HIMDS keeps giving a token from before the role was granted; restarting himdsd");
-    let arguments = ["restart", "himdsd.service"];
-    let said = join.host.commands.run("systemctl", &arguments, Duration::from_secs(90)).await;
-    match said {
-        // Without the restart, waiting is what is left.
-        Ok(said) if !said.success => join.progress.warn(&format!("himdsd does not restart: {}", said.summary())),
-        Err(error) => {
-            return Err(Failure::new(Exit::Local, format!("{error:#}"), "see `systemctl status himdsd`").into());
-        }
-        Ok(_) => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

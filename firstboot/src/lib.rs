@@ -26,6 +26,7 @@ mod review;
 mod roles;
 mod services;
 pub mod skew;
+mod stale;
 pub mod state;
 pub mod status;
 pub mod suggest;

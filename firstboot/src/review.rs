@@ -7,16 +7,18 @@ use anyhow::Result;
 use crate::api_server::{Api, Permission};
 use crate::arm::Cluster;
 use crate::failure::{Exit, Failure};
+use crate::himds::AKS_SERVER;
 use crate::http::HttpError;
 use crate::join::Join;
 use crate::retry::{Schedule, Verdict};
 use crate::skew;
+use crate::stale::{Suspicion, restart_himdsd};
 use crate::state::Step;
 
 /// For what passes: an API server that restarts.
 const DEADLINE: Duration = Duration::from_secs(10 * 60);
-/// For roles that this run may just have assigned and the cluster learns of within minutes.
-const PROPAGATION: Duration = Duration::from_secs(10 * 60);
+/// For roles that this run may just have assigned: Azure documents up to 30 minutes.
+const PROPAGATION: Duration = Duration::from_secs(35 * 60);
 
 /// What every kubelet needs first: its Node and its lease.
 const NEEDED: [Permission; 5] =
@@ -48,6 +50,7 @@ pub(crate) async fn access(join: &Join<'_>, api: &Api<'_>, cluster: &Cluster, pr
     let azure_rbac = cluster.azure_rbac;
     // Only roles of Azure arrive late; a binding in the cluster is there or is not.
     let may_arrive = azure_rbac && !join.settings.roles.is_empty();
+    let mut suspicion = Suspicion::default();
     let ask = async || {
         let mut missing = Vec::new();
         for permission in NEEDED {
@@ -55,11 +58,19 @@ pub(crate) async fn access(join: &Join<'_>, api: &Api<'_>, cluster: &Cluster, pr
                 missing.push(permission.to_string());
             }
         }
-        match (missing.is_empty(), may_arrive) {
-            (true, _) => Ok(()),
-            (false, true) => Err(HttpError::Pending(lacking(principal, &missing))),
-            (false, false) => Err(HttpError::Unasked(denied(join, azure_rbac, principal, &missing))),
+        if missing.is_empty() {
+            return Ok(());
         }
+        let lacking = lacking(principal, &missing);
+        if may_arrive {
+            suspicion.denied(join, AKS_SERVER).await?;
+            return Err(HttpError::Pending(lacking));
+        }
+        // Somebody may have granted it since the last run, whose token HIMDS still has.
+        if azure_rbac && restart_himdsd(join).await {
+            return Err(HttpError::Pending(lacking));
+        }
+        Err(HttpError::Unasked(granted_by(join, azure_rbac, principal, &lacking)))
     };
     let deadline = if may_arrive { PROPAGATION } else { DEADLINE };
     patiently(join, cluster, deadline, ask).await.map_err(|error| match error.downcast_ref::<Pending>() {
@@ -99,10 +110,6 @@ async fn patiently<T>(
 
 fn lacking(principal: &str, missing: &[String]) -> String {
     format!("the machine's identity {principal} may not act as a kubelet, it lacks: {}", missing.join(", "))
-}
-
-fn denied(join: &Join<'_>, azure_rbac: bool, principal: &str, missing: &[String]) -> Failure {
-    granted_by(join, azure_rbac, principal, &lacking(principal, missing))
 }
 
 fn granted_by(join: &Join<'_>, azure_rbac: bool, principal: &str, message: &str) -> Failure {
