@@ -29,6 +29,15 @@ impl Clock {
         Self { start, started: Instant::now(), rate, moved: Mutex::default() }
     }
 
+    /// The right time, as a machine sees it whose own clock is off by so many seconds the other way.
+    #[must_use]
+    pub fn off_by(seconds: i64) -> Self {
+        let clock = Self::real();
+        let by = Duration::from_secs(seconds.unsigned_abs());
+        let start = if seconds < 0 { clock.start.saturating_sub(by) } else { clock.start + by };
+        Self { start, ..clock }
+    }
+
     /// Starts at the machine's time and stands still; [`Clock::advance`] moves it.
     #[must_use]
     pub fn standing() -> Self {
