@@ -76,7 +76,11 @@ impl Credential {
         }
         let (host, credential) = self.azure_credential()?;
         crate::crash::point();
-        let token = credential.get_token(&[&self.authority.scope], None).await.map_err(|error| typed(&host, &error))?;
+        let token =
+            credential.get_token(&[&self.authority.scope], None).await.map_err(|error| match self.operator {
+                Operator::AzureCli => said_by_azure_cli(&error),
+                Operator::ServicePrincipal(_) => typed(&host, &error),
+            })?;
         crate::crash::point();
         let value = Secret::from(token.token.secret().to_owned());
         // azure_identity takes any JSON object for a token, and its silence for an empty one.
@@ -241,10 +245,21 @@ fn typed(host: &str, error: &azure_core::Error) -> HttpError {
         }
         next = cause.source();
     }
-    // Azure CLI's own words ("Please run 'az login'"), or a shell's.
-    let words = error.to_string();
-    let words = words.split("\nTo troubleshoot").next().unwrap_or_default();
+    Failure::new(Exit::Transient, words(error), "see whether DNS, the firewall and the proxy let this machine sign in")
+        .into()
+}
+
+/// Azure CLI's own words, or a shell's. It asks Entra ID itself, so what a network does to it passes; who has to log in
+/// is told so, and where there is no `az`, or an old one, none will come.
+fn said_by_azure_cli(error: &azure_core::Error) -> HttpError {
+    const FINAL: [&str; 4] = ["az login", "AADSTS", "not found on PATH", "Please use Azure CLI"];
+    let words = words(error);
+    let exit = if FINAL.iter().any(|part| words.contains(part)) { Exit::Denied } else { Exit::Transient };
     let hint = "`sudo az login`, then `az account get-access-token` as root to see that it works; or configure \
                 azure.servicePrincipal";
-    Failure::new(Exit::Denied, words, hint).into()
+    Failure::new(exit, words, hint).into()
+}
+
+fn words(error: &azure_core::Error) -> String {
+    error.to_string().split("\nTo troubleshoot").next().unwrap_or_default().to_owned()
 }

@@ -36,7 +36,9 @@ pub(super) async fn connect(join: &Join<'_>, cluster: &Cluster) -> Result<()> {
         let said = run(join, &["config", "set", "proxy.url", &proxy.to_string()], QUICK).await?;
         if !said.success {
             let hint = format!("`azcmagent config set proxy.url {proxy}` shows why");
-            return Err(Failure::new(Exit::Local, format!("azcmagent takes no proxy: {}", said.summary()), hint).into());
+            return Err(
+                Failure::new(Exit::Transient, format!("azcmagent takes no proxy: {}", said.summary()), hint).into()
+            );
         }
     }
     let file = join.host.path(paths::CONNECT_CONFIG);

@@ -69,6 +69,7 @@ impl HttpError {
             Self::Unreachable { .. } | Self::Garbled { .. } | Self::Pending(_) => Verdict::Again(None),
             Self::Refused(refusal) if refusal.is_passing() => Verdict::Again(refusal.retry_after),
             Self::Himds(error) => error.verdict(),
+            Self::Unasked(failure) if failure.exit() == Exit::Transient => Verdict::Again(None),
             Self::Refused(_) | Self::Distrusted(_) | Self::Unasked(_) => Verdict::Final,
         }
     }

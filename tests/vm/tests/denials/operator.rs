@@ -1,8 +1,11 @@
 //! What the operator may not do, or is not.
 
-use flexnode_vm::azure::{App, Operation, contoso, role};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
-use crate::bench::{Bench, onboarder};
+use flexnode_vm::azure::{ARM_AUDIENCES, App, Operation, contoso, role};
+
+use crate::bench::{Bench, ends_with, onboarder};
 use crate::hint::{self, follow};
 
 #[test]
@@ -86,5 +89,42 @@ fn a_wrong_or_expired_secret_is_told_at_once() {
     let bench = Bench::new(contoso::world().app(contoso::app("another")));
     bench.ends_with(77);
     bench.azure().change_secret(contoso::APP, contoso::SECRET);
+    bench.joins();
+}
+
+/// A machine whose operator is the account of Azure CLI; `az` does what the script says.
+fn with_azure_cli(script: &str) -> Bench {
+    let bench = Bench::new(contoso::world());
+    let config = fs::read_to_string(&bench.site.game.config).unwrap();
+    let (before, rest) = config.split_once("  servicePrincipal:\n").unwrap();
+    let (_, after) = rest.split_once("  arc:\n").unwrap();
+    fs::write(&bench.site.game.config, format!("{before}  arc:\n{after}")).unwrap();
+    let token = bench.azure().token(contoso::APP_OBJECT, ARM_AUDIENCES[0]).unwrap();
+    let answer = format!(r#"{{"accessToken":"{token}","expires_on":4102444800,"tokenType":"Bearer"}}"#);
+    let az = bench.site.game.programs.join("az");
+    fs::write(&az, format!("#!/bin/sh\n{script}\necho '{answer}'\n")).unwrap();
+    fs::set_permissions(&az, Permissions::from_mode(0o755)).unwrap();
+    bench
+}
+
+const NO_NETWORK: &str = "echo \"ERROR: HTTPSConnectionPool(host='login.example', port=443): Max retries exceeded with url: \
+                          /x (Caused by NameResolutionError: Temporary failure in name resolution)\" >&2; exit 1";
+
+#[test]
+fn azure_cli_that_nobody_has_logged_in_is_told_at_once() {
+    let bench = with_azure_cli("echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1");
+    let said = bench.ends_with(77);
+    assert!(said.contains("Please run 'az login'") && hint::of(&said).starts_with("`sudo az login`"), "{said}");
+    assert!(bench.azure().requests().len() <= 1, "{:#?}", bench.azure().requests());
+}
+
+#[test]
+fn azure_cli_without_a_network_is_asked_again() {
+    let bench = with_azure_cli(&format!("mkdir \"$0.once\" 2>/dev/null && {{ {NO_NETWORK}; }}"));
+    bench.joins();
+    let bench = with_azure_cli(&format!("[ -e \"$0.network\" ] || {{ {NO_NETWORK}; }}"));
+    let said = ends_with(&mut bench.site.join_at(0.0005), 75);
+    assert!(said.contains("Temporary failure in name resolution"), "{said}");
+    fs::write(bench.site.game.programs.join("az.network"), "").unwrap();
     bench.joins();
 }
