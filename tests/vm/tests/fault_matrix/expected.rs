@@ -3,6 +3,9 @@
 
 use self::Ends::{Fails, Joins};
 
+use crate::faults::{FAULTS, TLS};
+use crate::requests::{NAMES, REQUESTS, SERVICES};
+
 /// The end of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ends {
@@ -34,7 +37,9 @@ const HIMDS: Ends = Fails(75, "see `systemctl status himdsd` and `journalctl -u 
 const IMPOSTOR: Ends = Fails(77, "see what listens there: `ss -tlnp` and `systemctl status himdsd`");
 
 const ALL: &[&str] = &[];
-const HIMDSD: &[&str] = &["HIMDS challenge", "HIMDS token"];
+const CHALLENGES: &[&str] = &["HIMDS challenge for ARM", "HIMDS challenge for AKS"];
+const MACHINE_TOKENS: &[&str] = &["HIMDS token for ARM", "HIMDS token for AKS"];
+const OF_KUBELET: &[&str] = &["kubelet: HIMDS challenge", "kubelet: HIMDS token", "kubelet: Node"];
 const OF_ARC_AGENT: &[&str] =
     &["azcmagent: cloud", "azcmagent: token", "azcmagent: machine", "azcmagent: registration"];
 
@@ -42,21 +47,25 @@ const OF_ARC_AGENT: &[&str] =
 const TABLE: &[Line] = &[
     // Between this machine and itself there is no portal: what takes the place of HIMDS is never told anything, and
     // somebody has to look. All else that himdsd does may pass.
-    line(&["HIMDS challenge"], &["302 to a portal", "200 page", "200 other JSON", "200 empty"], IMPOSTOR),
-    line(&["HIMDS token"], &["302 to a portal"], IMPOSTOR),
+    line(CHALLENGES, &["302 to a portal", "200 page", "200 other JSON", "200 empty"], IMPOSTOR),
+    line(MACHINE_TOKENS, &["302 to a portal"], IMPOSTOR),
     // The copy of the request has used up the challenge, as a restart of himdsd in between would.
-    line(&["HIMDS token"], &["twice"], HIMDS),
+    line(MACHINE_TOKENS, &["twice"], HIMDS),
+    line(&["kubelet: HIMDS token"], &["twice"], KUBELET),
     // Tokens are Entra ID's; himdsd's clock only says how long it keeps them.
-    line(HIMDSD, &["clock ahead", "clock behind"], Joins),
+    line(CHALLENGES, &["clock ahead", "clock behind"], Joins),
+    line(MACHINE_TOKENS, &["clock ahead", "clock behind"], Joins),
+    line(&["kubelet: HIMDS challenge", "kubelet: HIMDS token"], &["clock ahead", "clock behind"], Joins),
     // What it tells is not bound to a time.
     line(&["cloud", "azcmagent: cloud"], &["clock ahead", "clock behind"], Joins),
     // The Node is ready before it has a lease, and the kubelet goes on trying.
     line(&["kubelet: lease"], ALL, Joins),
     line(ALL, &["slow", "twice"], Joins),
-    line(HIMDSD, ALL, HIMDS),
+    line(CHALLENGES, ALL, HIMDS),
+    line(MACHINE_TOKENS, ALL, HIMDS),
     // These programs' requests are theirs to explain; the hint says how to ask them.
     line(OF_ARC_AGENT, ALL, ARC_AGENT),
-    line(&["kubelet: Node"], ALL, KUBELET),
+    line(OF_KUBELET, ALL, KUBELET),
     // It reads like an answer in which what is waited for is not there yet.
     line(&["machine's identity"], &["200 other JSON"], Fails(75, "see `az connectedmachine show --ids")),
     line(&["Node"], &["200 other JSON"], KUBELET),
@@ -74,9 +83,12 @@ const TABLE: &[Line] = &[
 
 /// How a join ends if the fault stays.
 pub(crate) fn if_it_stays(request: &str, fault: &str) -> Ends {
+    first(request, fault).map_or(NETWORK, |nth| TABLE[nth].ends)
+}
+
+fn first(request: &str, fault: &str) -> Option<usize> {
     let fits = |names: &[&str], name: &str| names.is_empty() || names.contains(&name);
-    let line = TABLE.iter().find(|line| fits(line.requests, request) && fits(line.faults, fault));
-    line.map_or(NETWORK, |line| line.ends)
+    TABLE.iter().position(|line| fits(line.requests, request) && fits(line.faults, fault))
 }
 
 /// How a join ends if the fault befalls the first request only: well, but for what is never tried again.
@@ -85,4 +97,24 @@ pub(crate) fn if_it_passes(request: &str, fault: &str) -> Ends {
         Fails(77, hint) => Fails(77, hint),
         _ => Joins,
     }
+}
+
+#[test]
+fn every_line_is_about_something_and_decides_some_cell() {
+    let requests = REQUESTS.iter().map(|request| request.name);
+    let requests: Vec<&str> =
+        requests.chain(SERVICES.map(|(name, _)| name)).chain(NAMES.map(|(name, _)| name)).collect();
+    let faults: Vec<&str> = FAULTS.iter().map(|fault| fault.name).chain(TLS.map(|(name, _)| name)).collect();
+    for (nth, line) in TABLE.iter().enumerate() {
+        assert!(line.requests.iter().all(|name| requests.contains(name)), "line {nth}: {:?}", line.requests);
+        assert!(line.faults.iter().all(|name| faults.contains(name)), "line {nth}: {:?}", line.faults);
+        let decides = |request: &&str| faults.iter().any(|fault| first(request, fault) == Some(nth));
+        assert!(requests.iter().any(decides), "line {nth} decides nothing");
+    }
+}
+
+#[test]
+fn nothing_but_what_takes_the_place_of_himds_stops_the_unit() {
+    let stops = TABLE.iter().filter(|line| matches!(line.ends, Fails(code, _) if code != 75));
+    assert!(stops.into_iter().all(|line| line.requests == CHALLENGES || line.requests == MACHINE_TOKENS));
 }

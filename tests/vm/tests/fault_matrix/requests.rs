@@ -16,7 +16,7 @@ const fn request(name: &'static str, operation: Operation, nth: u32) -> Request 
 }
 
 /// In the order of the join.
-pub(crate) const REQUESTS: [Request; 19] = [
+pub(crate) const REQUESTS: [Request; 23] = [
     request("cloud", Operation::ArmMetadata, 1),
     request("token", Operation::Token, 1),
     request("cluster", Operation::ClusterRead, 1),
@@ -30,11 +30,15 @@ pub(crate) const REQUESTS: [Request; 19] = [
     request("role assignments", Operation::RoleAssignmentRead, 1),
     // Asked for when the config names a role that the agent does not know.
     request("role's id", Operation::RoleDefinitionRead, 1),
-    request("HIMDS challenge", Operation::Challenge, 1),
-    request("HIMDS token", Operation::MachineToken, 1),
+    request("HIMDS challenge for ARM", Operation::Challenge, 1),
+    request("HIMDS token for ARM", Operation::MachineToken, 1),
     request("kubeconfig", Operation::ClusterUserCredential, 1),
+    request("HIMDS challenge for AKS", Operation::Challenge, 2),
+    request("HIMDS token for AKS", Operation::MachineToken, 2),
     request("API server's version", Operation::ServerVersion, 1),
     request("access review", Operation::AccessReview, 1),
+    request("kubelet: HIMDS challenge", Operation::Challenge, 3),
+    request("kubelet: HIMDS token", Operation::MachineToken, 3),
     request("kubelet: Node", Operation::NodeWrite, 1),
     request("kubelet: lease", Operation::LeaseWrite, 1),
     request("Node", Operation::NodeRead, 1),
