@@ -252,7 +252,7 @@ fn typed(host: &str, error: &azure_core::Error) -> HttpError {
 /// Azure CLI's own words, or a shell's. It asks Entra ID itself, so what a network does to it passes; who has to log in
 /// is told so, and where there is no `az`, or an old one, none will come.
 fn said_by_azure_cli(error: &azure_core::Error) -> HttpError {
-    const FINAL: [&str; 4] = ["az login", "AADSTS", "not found on PATH", "Please use Azure CLI"];
+    const FINAL: [&str; 3] = ["az login", "not found on PATH", "Please use Azure CLI"];
     let words = words(error);
     let exit = if FINAL.iter().any(|part| words.contains(part)) { Exit::Denied } else { Exit::Transient };
     let hint = "`sudo az login`, then `az account get-access-token` as root to see that it works; or configure \

@@ -127,7 +127,8 @@ impl HttpError {
             Self::Himds(error) => match error.verdict() {
                 Verdict::Again(_) => (
                     Exit::Transient,
-                    "see `systemctl status himdsd` and `journalctl -u himdsd`: it is tried again, and may have to be restarted",
+                    "see `systemctl status himdsd` and `journalctl -u himdsd`: it is tried again, and may have to be \
+                     restarted",
                 ),
                 Verdict::Final => error.cure(),
             },

@@ -31,7 +31,7 @@ fn a_node_that_does_not_get_ready_says_which_condition_and_what_its_kubelet_says
     let why = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni plugin not initialized";
     let ready = format!(r#""type":"Ready","status":"False","reason":"KubeletNotReady","message":"{why}""#);
     fs::write(&environment, format!("READY='{ready}'\n")).unwrap();
-    let said = ends_with(&mut bench.site.join_at(0.002), 75);
+    let said = ends_with(&mut bench.site.join_at(0.01), 75);
     let condition = format!("the Node edge-node-01 is not ready: Ready is False (KubeletNotReady): {why}");
     assert!(said.contains(&condition), "{said}");
     assert!(hint::of(&said).contains("`kubectl get pods -A -o wide`"), "{said}");

@@ -59,7 +59,7 @@ fn a_token_from_before_the_role_is_told_by_its_sameness_and_himdsd_restarted_onc
 #[test]
 fn a_role_that_never_arrives_is_told_after_roles_have_had_their_time() {
     let bench = Bench::new(contoso::world().role_lag(Lag::requests(u32::MAX)));
-    let said = ends_with(&mut bench.site.join_at(0.0005), 77);
+    let said = ends_with(&mut bench.site.join_at(0.003), 77);
     assert!(hint::of(&said).contains("az role assignment list --scope"), "{said}");
     assert_eq!(bench.restarts(), 1);
 }

@@ -52,7 +52,7 @@ fn without_azure_rbac_the_hint_binds_a_cluster_role() {
 fn a_role_of_the_config_that_does_not_suffice_is_told_after_roles_have_had_their_time() {
     let bench = Bench::new(contoso::world());
     bench.change_config("Azure Kubernetes Service RBAC Cluster Admin", "Reader");
-    let said = ends_with(&mut bench.site.join_at(0.0005), 77);
+    let said = ends_with(&mut bench.site.join_at(0.003), 77);
     assert!(hint::of(&said).contains("Azure Kubernetes Service RBAC Cluster Admin"), "{said}");
     assert_eq!(bench.restarts(), 1);
     follow(&bench, &said);
