@@ -35,13 +35,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes `bytes` unless the file has them, and `mode`, already; tells whether it wrote.
+/// Writes `bytes` unless the file has them, and `mode`, already; tells whether it wrote. Durable either way: a run that
+/// was killed may have renamed the file and not synced it.
 ///
 /// # Errors
 /// When it cannot be read or written.
 pub(crate) fn ensure(path: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     let same = holds(path, bytes, mode)?;
-    if !same {
+    if same {
+        sync_directory_of(path).with_context(|| format!("syncing {}", path.display()))?;
+    } else {
         write(path, bytes, mode)?;
     }
     Ok(!same)
@@ -84,12 +87,52 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that a directory is there; where it is not, it gets `mode`, and so do its missing parents.
+/// Gives a file another name in its directory, durably; what had that name is replaced.
+///
+/// # Errors
+/// When it is not there or cannot be renamed.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    crash::point();
+    let renamed = fs::rename(from, to);
+    crash::point();
+    renamed.and_then(|()| sync_directory_of(to)).with_context(|| format!("renaming {}", from.display()))
+}
+
+/// Makes sure that a directory is there, durably; where it is not, it gets `mode`, and so do its missing parents.
 ///
 /// # Errors
 /// When it cannot be made.
 pub(crate) fn directory(path: &Path, mode: u32) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(mode).create(path).with_context(|| format!("creating {}", path.display()))
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        directory(parent, mode)?;
+    }
+    let made = DirBuilder::new().mode(mode).create(path);
+    // A file synced in a directory that its parent does not know yet would be lost with it.
+    made.and_then(|()| sync_directory_of(path)).with_context(|| format!("creating {}", path.display()))
+}
+
+/// Puts everything on the disk that was written to the file systems of these directories, by whomever.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn sync_file_systems_of(directories: &[PathBuf]) -> Result<()> {
+    for directory in directories {
+        let sync = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(directory)?)?) };
+        sync().with_context(|| format!("syncing the file system of {}", directory.display()))?;
+    }
+    Ok(())
+}
+
+/// Puts what was made, renamed and removed in a directory on the disk.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.with_context(|| format!("syncing {}", directory.display()))
 }
 
 fn sync_directory_of(path: &Path) -> io::Result<()> {
@@ -119,6 +162,19 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(read(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_is_made_with_its_parents_and_their_mode_and_one_that_is_there_keeps_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (parent, path) = (directory.path().join("a"), directory.path().join("a/b"));
+        super::directory(&path, 0o700).unwrap();
+        super::directory(&parent, 0o755).unwrap();
+        for made in [&parent, &path] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o7777, 0o700);
+        }
+        fs::write(path.join("f"), "").unwrap();
+        assert!(super::directory(&path.join("f"), 0o700).is_err(), "a file is no directory");
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub async fn join(host: &Host, config: &Loaded, progress: &Progress) -> Result<O
     let machine_id = host.machine_id()?;
     atomic::directory(&host.path(paths::STATE_DIRECTORY), 0o700)?;
     let _lock = lock(host)?;
+    arc::forget_connect_file(host)?;
     let past = Past::read(host, &machine_id)?;
     let known = past.matching(&config.digest);
     let join = Join::begin(host, &config.settings, progress, known).await?;
@@ -324,15 +325,22 @@ async fn forget_what_is_not_ours(join: &Join<'_>, past: &Past, machine_id: &str)
 
 fn remove_kubelet_certificates(join: &Join<'_>) -> Result<()> {
     let directory = join.host.path(paths::KUBELET_PKI);
-    for entry in std::fs::read_dir(&directory).into_iter().flatten() {
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", directory.display())),
+    };
+    for entry in entries {
         let path = entry.with_context(|| format!("reading {}", directory.display()))?.path();
         std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
     }
-    Ok(())
+    // Before the parent's marker goes: after a power cut nobody would look for them again.
+    atomic::sync_directory(&directory)
 }
 
 /// The secret goes before the marker that lets the unit be skipped, and the farewell marker before the secret: at no
-/// point does a crash leave a secret that nobody removes, or a node that needs one that is gone.
+/// point does a crash leave a secret that nobody removes, or a node that needs one that is gone. Before either, what
+/// other programs wrote (units enabled, the Arc agent's state) is put on the disk: the marker says that it is there.
 fn say_farewell(join: &Join<'_>, marker: &Marker) -> Result<()> {
     let secret = match &join.settings.operator {
         Operator::ServicePrincipal(principal) => match &principal.secret {
@@ -342,10 +350,11 @@ fn say_farewell(join: &Join<'_>, marker: &Marker) -> Result<()> {
         Operator::AzureCli => None,
     };
     let joined = marker.is_joined(join.host)?;
+    if !joined {
+        atomic::sync_file_systems_of(&["/etc", "/var/lib"].map(|directory| join.host.path(directory)))?;
+        marker.write_farewell(join.host)?;
+    }
     if let Some(secret) = secret.filter(|secret| secret.exists()) {
-        if !joined {
-            marker.write_farewell(join.host)?;
-        }
         atomic::remove(secret).context("removing the client secret (removeSecretAfterJoin)")?;
     }
     if joined { Ok(()) } else { marker.write_joined(join.host) }

@@ -48,7 +48,8 @@ impl Past {
     /// # Errors
     /// When a marker cannot be read. A torn or foreign one counts as none: the join looks at the world anyway.
     pub fn read(host: &Host, machine_id: &str) -> Result<Self> {
-        for kind in [paths::MARKER, paths::FAREWELL] {
+        // The farewell is renamed to the marker, so where both are there it is the newer one.
+        for kind in [paths::FAREWELL, paths::MARKER] {
             if let Some(bytes) = atomic::read(&path(host, kind, machine_id))?
                 && let Some(marker) = parse(&bytes).filter(|marker| marker.machine_id == machine_id)
             {
@@ -91,30 +92,28 @@ impl Marker {
     /// # Errors
     /// When it cannot be written.
     pub fn write_farewell(&self, host: &Host) -> Result<()> {
-        self.write(host, paths::FAREWELL)
+        let text = serde_json::to_string_pretty(self).context("writing the marker")?;
+        atomic::ensure(&path(host, paths::FAREWELL, &self.machine_id), text.as_bytes(), 0o600).map(drop)
     }
 
-    /// Notes that all is done.
+    /// Notes that all is done: the farewell becomes the marker, so that no crash leaves both.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write_joined(&self, host: &Host) -> Result<()> {
-        self.write(host, paths::MARKER)?;
-        atomic::remove(&path(host, paths::FAREWELL, &self.machine_id))
+        self.write_farewell(host)?;
+        let [farewell, marker] = [paths::FAREWELL, paths::MARKER].map(|kind| path(host, kind, &self.machine_id));
+        atomic::rename(&farewell, &marker)
     }
 
-    /// Whether it is on disk as that of a finished join.
+    /// Whether it is on disk as that of a finished join, and no later one has begun to say farewell.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn is_joined(&self, host: &Host) -> Result<bool> {
         let bytes = atomic::read(&path(host, paths::MARKER, &self.machine_id))?;
-        Ok(bytes.and_then(|bytes| parse(&bytes)).as_ref() == Some(self))
-    }
-
-    fn write(&self, host: &Host, kind: &str) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).context("writing the marker")?;
-        atomic::write(&path(host, kind, &self.machine_id), text.as_bytes(), 0o600)
+        let later = path(host, paths::FAREWELL, &self.machine_id).exists();
+        Ok(!later && bytes.and_then(|bytes| parse(&bytes)).as_ref() == Some(self))
     }
 }
 
@@ -216,6 +215,18 @@ mod tests {
 
     #[test]
     fn a_torn_marker_is_none() {
+    #[test]
+    fn a_later_farewell_counts_more_than_an_older_marker() {
+        let (_root, host) = host();
+        let (old, new) = (marker("aa"), Marker { config: "changed".into(), ..marker("aa") });
+        old.write_joined(&host).unwrap();
+        new.write_farewell(&host).unwrap();
+        assert_eq!(Past::read(&host, "aa").unwrap(), Past::Own(new.clone()), "its secret may be gone already");
+        assert!(!old.is_joined(&host).unwrap());
+        new.write_joined(&host).unwrap();
+        assert_eq!(Past::read(&host, "aa").unwrap(), Past::Own(new));
+    }
+
         let (_root, host) = host();
         fs::write(host.path("/var/lib/flexnode/joined.aa"), "{\"version\":1").unwrap();
         assert_eq!(Past::read(&host, "aa").unwrap(), Past::None);

@@ -13,6 +13,7 @@ use crate::arm::Cluster;
 use crate::atomic;
 use crate::config::{Operator, Secret};
 use crate::failure::{Exit, Failure};
+use crate::host::Host;
 use crate::http::HttpError;
 use crate::join::Join;
 use crate::paths;
@@ -101,7 +102,11 @@ impl Drop for Removed {
     }
 }
 
-pub(super) fn forget_connect_file(join: &Join<'_>) -> Result<()> {
-    let file = join.host.path(paths::CONNECT_CONFIG);
+/// Removes what a killed run has left of that file.
+///
+/// # Errors
+/// When it stays.
+pub(crate) fn forget_connect_file(host: &Host) -> Result<()> {
+    let file = host.path(paths::CONNECT_CONFIG);
     atomic::remove(&file).with_context(|| format!("removing {}, which holds a secret", file.display()))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use self::connect::forget_connect_file;
 use self::shown::show;
 use crate::arm::{Caller, Cluster};
 use crate::command::Said;
@@ -28,7 +29,6 @@ const QUICK: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the machine is registered as something else, or cannot be registered.
 pub(crate) async fn register(join: &Join<'_>, cluster: &Cluster) -> Result<String> {
-    connect::forget_connect_file(join)?;
     package::install(join).await?;
     join.retry(Step::Arc, DEADLINE, async || connect::connect(join, cluster).await).await?;
     identity(join).await

@@ -130,7 +130,8 @@ impl Place {
     }
 
     pub(super) fn forget(&self) -> Outcome<()> {
-        for file in [AgentConfig::FILE, VM_ID] {
+        // The config last: until then it is still this machine that has to be forgotten.
+        for file in [VM_ID, AgentConfig::FILE] {
             match fs::remove_file(self.state.join(file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     Err(error).with_context(|| format!("remove `{file}`"))?;
