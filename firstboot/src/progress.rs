@@ -103,8 +103,13 @@ impl Progress {
         self.notifier.ready();
     }
 
-    /// A settled node was found settled: nothing is written.
+    /// A settled node was found settled. Nothing is written, unless `state.json` still tells of a run that was killed or
+    /// failed after all had been done.
     pub fn settled(&self, node: &str) {
+        let told = self.path.as_deref().map(State::read);
+        if told.is_some_and(|told| !told.ok().flatten().is_some_and(|state| state.is_done())) {
+            self.change(State::finish);
+        }
         self.journal.say(Priority::Info, &format!("{node} has joined; nothing to do"), &[("EVENT", "settled")]);
         self.notifier.status(&format!("{node} has joined"));
         self.notifier.ready();

@@ -132,6 +132,16 @@ impl State {
         }
     }
 
+    /// Whether every step is done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.steps.iter().all(|entry| entry.phase == Phase::Done)
+    }
+
+    /// Every step is done, as far as anybody can tell now.
+    pub(crate) fn finish(&mut self) {
+        Step::ALL.into_iter().for_each(|step| self.enter(step, Phase::Done));
+    }
+
     pub(crate) fn attempt(&mut self, step: Step, attempts: u32, error: &str) {
         let entry = self.step(step);
         (entry.attempts, entry.error) = (attempts, Some(error.to_owned()));
