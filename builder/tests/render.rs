@@ -240,6 +240,8 @@ fn the_templates_and_the_agent_mean_the_same_paths() {
         assert!(kubelet.contains(&format!("Environment={variable}=")), "kubelet.service: {variable}");
     }
     let firstboot = text(&overlay, "etc/systemd/system/flexnode-firstboot.service");
+    let permit = format!("\nConditionPathExists={}.%m\n", paths::KUBELET_PERMIT);
+    assert!(kubelet.contains(&permit), "kubelet.service: {permit}");
     let marker = format!("\nConditionPathExists=!{}.%m\n", paths::MARKER);
     assert!(firstboot.contains(&marker) && firstboot.contains("RestartPreventExitStatus=1 2 77 78 "));
     for path in [paths::CONTAINERD_CONFIG, paths::TOKEN_SCRIPT, paths::MODULES, paths::SYSCTLS] {

@@ -51,7 +51,7 @@ pub async fn join(host: &Host, config: &Loaded, progress: &Progress) -> Result<O
     let join = Join::begin(host, &config.settings, progress, known).await?;
 
     if let Some(marker) = known
-        && is_settled(&join).await?
+        && is_settled(&join, &machine_id).await?
     {
         say_farewell(&join, marker)?;
         progress.settled(&join.node);
@@ -86,7 +86,7 @@ pub async fn join(host: &Host, config: &Loaded, progress: &Progress) -> Result<O
     progress.done(Step::Kubeconfig);
 
     progress.begin(Step::Services);
-    services::start(&join, &cluster).await?;
+    services::start(&join, &cluster, &machine_id).await?;
     services::wait_until_ready(&join, &api, &machine_id).await?;
     progress.done(Step::Services);
 
@@ -273,8 +273,8 @@ fn lock(host: &Host) -> Result<File> {
 }
 
 /// Whether a join that was finished still holds. A network that is down does not undo it.
-async fn is_settled(join: &Join<'_>) -> Result<bool> {
-    if !services::are_running(join).await? || !arc::is_connected(join).await? {
+async fn is_settled(join: &Join<'_>, machine_id: &str) -> Result<bool> {
+    if !services::are_running(join, machine_id).await? || !arc::is_connected(join).await? {
         return Ok(false);
     }
     let machine = Caller::Machine(&join.himds, &join.audience);

@@ -57,7 +57,7 @@ impl Past {
             }
         }
         let mut parents = Vec::new();
-        for path in all(host)? {
+        for path in all(host, &MARKERS)? {
             parents.extend(atomic::read(&path)?.and_then(|bytes| parse(&bytes)));
         }
         parents.retain(|marker| marker.machine_id != machine_id);
@@ -73,13 +73,14 @@ impl Past {
         }
     }
 
-    /// Removes the markers of other machines.
+    /// Removes the markers of other machines, and their permits for the kubelet.
     ///
     /// # Errors
     /// When one stays.
     pub fn forget_parents(host: &Host, machine_id: &str) -> Result<()> {
         let own = format!(".{machine_id}");
-        all(host)?
+        [all(host, &[paths::KUBELET_PERMIT])?, all(host, &MARKERS)?]
+            .concat()
             .iter()
             .filter(|path| !path.to_string_lossy().ends_with(&own))
             .try_for_each(|path| atomic::remove(path))
@@ -125,8 +126,10 @@ fn path(host: &Host, kind: &str, machine_id: &str) -> PathBuf {
     host.path(&format!("{kind}.{machine_id}"))
 }
 
-/// The files of all markers, of whatever machine.
-fn all(host: &Host) -> Result<Vec<PathBuf>> {
+const MARKERS: [&str; 2] = [paths::MARKER, paths::FAREWELL];
+
+/// The files of these kinds, of whatever machine.
+fn all(host: &Host, kinds: &[&str]) -> Result<Vec<PathBuf>> {
     let directory = host.path(paths::STATE_DIRECTORY);
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries,
@@ -136,8 +139,7 @@ fn all(host: &Host) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("reading {}", directory.display()))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("joined.") || name.starts_with("joining.") {
+        if kinds.iter().any(|kind| path.with_extension("") == host.path(kind)) {
             found.push(path);
         }
     }
@@ -214,8 +216,6 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_marker_is_none() {
-    #[test]
     fn a_later_farewell_counts_more_than_an_older_marker() {
         let (_root, host) = host();
         let (old, new) = (marker("aa"), Marker { config: "changed".into(), ..marker("aa") });
@@ -227,6 +227,8 @@ mod tests {
         assert_eq!(Past::read(&host, "aa").unwrap(), Past::Own(new));
     }
 
+    #[test]
+    fn a_torn_marker_is_none() {
         let (_root, host) = host();
         fs::write(host.path("/var/lib/flexnode/joined.aa"), "{\"version\":1").unwrap();
         assert_eq!(Past::read(&host, "aa").unwrap(), Past::None);

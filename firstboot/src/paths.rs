@@ -19,6 +19,10 @@ pub const LOCK: &str = "/var/lib/flexnode/lock";
 /// There from before something that the kubelet reads changes until the kubelet has been started with it.
 pub const RESTART_NOTE: &str = "/var/lib/flexnode/kubelet-restart-due";
 
+/// There once what the kubelet reads is this machine's own; a dot and the machine-id follow. The kubelet's unit is
+/// skipped without it: on a clone it would come up before us, and act as the machine that was cloned.
+pub const KUBELET_PERMIT: &str = "/var/lib/flexnode/kubelet-may-run";
+
 /// There while the Arc agent's package is being installed.
 pub const INSTALL_NOTE: &str = "/var/lib/flexnode/azcmagent-install-due";
 

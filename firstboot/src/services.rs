@@ -5,6 +5,7 @@
 //! worse: the drop-in directory of `--config-dir` is beta from 1.30 on and absent before, and rewriting the bundle's
 //! `config.yaml` would make it differ from its digest in `bundle.json` and forget what it said before.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -50,8 +51,9 @@ impl<'a> KubeletFiles<'a> {
 ///
 /// # Errors
 /// When a unit does not start.
-pub(crate) async fn start(join: &Join<'_>, cluster: &Cluster) -> Result<()> {
+pub(crate) async fn start(join: &Join<'_>, cluster: &Cluster, machine_id: &str) -> Result<()> {
     KubeletFiles::of(join.host).put(paths::KUBELET_ENVIRONMENT, environment(join, cluster).as_bytes(), 0o600)?;
+    atomic::ensure(&permit(join.host, machine_id), b"", 0o600)?;
     ensure(join, paths::CONTAINERD_UNIT).await?;
     let note = join.host.path(paths::RESTART_NOTE);
     if note.exists() && is(join, "is-active", paths::KUBELET_UNIT).await? {
@@ -66,14 +68,20 @@ pub(crate) async fn start(join: &Join<'_>, cluster: &Cluster) -> Result<()> {
 ///
 /// # Errors
 /// When systemd cannot be asked.
-pub(crate) async fn are_running(join: &Join<'_>) -> Result<bool> {
-    let written = join.host.path(paths::KUBELET_ENVIRONMENT).exists() && !join.host.path(paths::RESTART_NOTE).exists();
+pub(crate) async fn are_running(join: &Join<'_>, machine_id: &str) -> Result<bool> {
+    let written = join.host.path(paths::KUBELET_ENVIRONMENT).exists()
+        && permit(join.host, machine_id).exists()
+        && !join.host.path(paths::RESTART_NOTE).exists();
     for unit in [paths::CONTAINERD_UNIT, paths::KUBELET_UNIT] {
         if !written || !is(join, "is-enabled", unit).await? || !is(join, "is-active", unit).await? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn permit(host: &Host, machine_id: &str) -> PathBuf {
+    host.path(&format!("{}.{machine_id}", paths::KUBELET_PERMIT))
 }
 
 /// Stops the kubelet, if it runs.

@@ -20,7 +20,12 @@ case $verb in
   start | restart)
     # As systemd skips the unit by its conditions, and calls that a success.
     case $unit in
-      kubelet*) [ -e "$root/var/lib/kubelet/kubeconfig" ] && [ -e "$root/etc/kubernetes/pki/ca.crt" ] || exit 0 ;;
+      kubelet*)
+        permit=$root/var/lib/flexnode/kubelet-may-run.$(cat "$root/etc/machine-id")
+        for condition in "$permit" "$root/var/lib/kubelet/kubeconfig" "$root/etc/kubernetes/pki/ca.crt"; do
+          [ -e "$condition" ] || exit 0
+        done
+        ;;
     esac
     : >"$units/$unit.active"
     case $unit in
