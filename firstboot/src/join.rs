@@ -59,7 +59,7 @@ pub async fn join(host: &Host, config: &Loaded, progress: &Progress) -> Result<O
     }
     forget_what_is_not_ours(&join, &past, &machine_id).await?;
     let granted = match known {
-        Some(marker) if arc::is_connected(&join).await? => Some(marker.principal.clone()),
+        Some(marker) if arc::is_registered(&join).await? => Some(marker.principal.clone()),
         _ => None,
     };
 
@@ -274,7 +274,7 @@ fn lock(host: &Host) -> Result<File> {
 
 /// Whether a join that was finished still holds. A network that is down does not undo it.
 async fn is_settled(join: &Join<'_>, machine_id: &str) -> Result<bool> {
-    if !services::are_running(join, machine_id).await? || !arc::is_connected(join).await? {
+    if !services::are_running(join, machine_id).await? || !arc::is_registered(join).await? {
         return Ok(false);
     }
     let machine = Caller::Machine(&join.himds, &join.audience);

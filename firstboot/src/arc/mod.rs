@@ -34,16 +34,17 @@ pub(crate) async fn register(join: &Join<'_>, cluster: &Cluster) -> Result<Strin
     identity(join).await
 }
 
-/// Whether the agent says that it is connected to this machine's resource.
+/// Whether the agent is registered as this machine's resource. That it says Disconnected undoes nothing: it does so
+/// while it cannot reach Azure.
 ///
 /// # Errors
-/// When it is connected to another.
-pub(crate) async fn is_connected(join: &Join<'_>) -> Result<bool> {
+/// When it is registered as another.
+pub(crate) async fn is_registered(join: &Join<'_>) -> Result<bool> {
     if !join.host.commands.has("azcmagent") {
         return Ok(false);
     }
     let shown = show(join).await?;
-    Ok(shown.registered_as().is_some() && shown.check(join).map(|()| shown.is_connected())?)
+    Ok(shown.registered_as().is_some() && shown.check(join).map(|()| true)?)
 }
 
 /// Undoes, on a clone, the registration of the machine it was cloned from: on this disk alone, Azure keeps its own.
