@@ -1,4 +1,4 @@
-//! The agent against the emulated Azure: joined, settled, cut off anywhere, denied.
+//! The agent against the emulated Azure: joined, and denied. `kills` is about what happens to it meanwhile and after.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use flexnode_vm::azure::{Fault, Operation, Recorded, When, World, contoso};
+use flexnode_vm::azure::{Fault, Operation, When, World, contoso};
 use flexnode_vm::join::{NODE, Site};
 use flexnode_vm::lab::{self, Cache, Wheel};
 
@@ -64,49 +64,6 @@ fn a_node_joins_and_the_real_kubectl_sees_it_as_the_machine() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let nodes = ends_with(site.kubectl(&program).args(["get", "nodes", "--no-headers"]), 0);
     assert!(nodes.contains(NODE) && nodes.contains("Ready"), "{nodes}");
-}
-
-#[test]
-fn a_joined_node_is_left_alone_with_three_questions_at_most() {
-    let dir = tempfile::tempdir().unwrap();
-    let site = site(dir.path());
-    ends_with(&mut site.join(), 0);
-    let (files, asked) = (left_behind(&site), site.systemctl_log());
-    site.game.emulator.forget_requests();
-    ends_with(&mut site.join(), 0);
-    let requests = site.game.emulator.requests();
-    // Reading the kubeconfig is a POST, by ARM's convention.
-    let reads = |request: &Recorded| request.method == "GET" || request.operation == Operation::ClusterUserCredential;
-    assert!(requests.len() <= 3 && requests.iter().all(reads), "{requests:#?}");
-    assert_eq!(left_behind(&site), files);
-    let since = site.systemctl_log()[asked.len()..].to_owned();
-    assert!(since.lines().all(|line| line.starts_with("is-")), "{since}");
-}
-
-#[test]
-fn killed_at_every_point_and_run_again_it_ends_the_same() {
-    let reference = tempfile::tempdir().unwrap();
-    let whole = site(reference.path());
-    ends_with(&mut whole.join(), 0);
-    let files: Vec<PathBuf> = left_behind(&whole).into_keys().collect();
-    let mut points = 0;
-    for nth in 1.. {
-        let dir = tempfile::tempdir().unwrap();
-        let site = site(dir.path());
-        let cut = site.join().args(["--kill-at", &nth.to_string()]).output().unwrap();
-        if cut.status.success() {
-            break;
-        }
-        assert_eq!(cut.status.code(), None, "it ended by itself before point {nth}: {}", said(&cut));
-        ends_with(&mut site.join(), 0);
-        assert_eq!(left_behind(&site).into_keys().collect::<Vec<_>>(), files, "killed at point {nth}");
-        assert_eq!(site.game.emulator.machines().len(), 1, "killed at point {nth}");
-        let principal = &site.game.emulator.machines()[0].principal_id.clone();
-        assert_eq!(site.game.emulator.assignments(principal).len(), 2, "killed at point {nth}");
-        points = nth;
-    }
-    assert!(points >= 10, "only {points} points to be killed at");
-    eprintln!("killed at {points} points");
 }
 
 #[test]

@@ -59,9 +59,7 @@ fn traced(machine: &Machine, call: &Call) -> Command {
 
 /// Runs the command to its end, ends what it left running, and waits for the end of that.
 fn ends_with_all_it_runs(command: &mut Command) -> ExitStatus {
-    // Orphans become this process's children, so that their end can be waited for.
-    static ADOPTS: Once = Once::new();
-    ADOPTS.call_once(|| set_child_subreaper(Some(getpid())).unwrap());
+    adopt_orphans();
     let mut child = command.process_group(0).spawn().unwrap();
     let group = Pid::from_child(&child);
     let status = child.wait().unwrap();
@@ -69,4 +67,10 @@ fn ends_with_all_it_runs(command: &mut Command) -> ExitStatus {
     let _ = kill_process_group(group, Signal::KILL);
     while waitpgid(group, WaitOptions::empty()).is_ok() {}
     status
+}
+
+/// Orphans become this process's children, so that their end can be waited for.
+pub(crate) fn adopt_orphans() {
+    static ADOPTS: Once = Once::new();
+    ADOPTS.call_once(|| set_child_subreaper(Some(getpid())).unwrap());
 }

@@ -127,7 +127,8 @@ impl Words {
         // The operator may find its machine at the next try, whose correlation is another.
         let agent = fs::read(game.state.join("agentconfig.json")).ok();
         let agent = agent.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-        words.extend(agent.map(|agent| (agent["correlationId"].as_str().unwrap().to_owned(), "CORRELATION".to_owned())));
+        words
+            .extend(agent.map(|agent| (agent["correlationId"].as_str().unwrap().to_owned(), "CORRELATION".to_owned())));
         words.push((machine.dir().display().to_string(), "DIR".to_owned()));
         Self(words)
     }

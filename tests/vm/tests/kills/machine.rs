@@ -9,7 +9,8 @@ use flexnode_vm::join::Site;
 use tempfile::TempDir;
 
 /// Files that the kubelet reads when it starts.
-const KUBELET_READS: [&str; 3] = ["etc/flexnode/kubelet.env", "etc/kubernetes/pki/ca.crt", "var/lib/kubelet/kubeconfig"];
+const KUBELET_READS: [&str; 3] =
+    ["etc/flexnode/kubelet.env", "etc/kubernetes/pki/ca.crt", "var/lib/kubelet/kubeconfig"];
 const RESTART_NOTE: &str = "var/lib/flexnode/kubelet-restart-due";
 
 pub(crate) struct Machine {

@@ -7,8 +7,10 @@ mod end_state;
 mod machine;
 mod matrix;
 mod record;
+mod settled;
 mod stories;
 mod sync_order;
+mod told_to_end;
 
 use stories::{CHANGED, CLONE, FIRST_JOIN, ROTATED, SETTLED};
 

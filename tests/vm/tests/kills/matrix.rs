@@ -176,7 +176,8 @@ impl<'a> Matrix<'a> {
                 continue;
             }
             if name.ends_with("state.json") || name.ends_with("azcmagent-connect.json") {
-                serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{}: {error}", context()));
+                serde_json::from_str::<serde_json::Value>(&text)
+                    .unwrap_or_else(|error| panic!("{}: {error}", context()));
                 continue;
             }
             let known = self.end.get(&format!("file {name}")).and_then(|state| state.split_once('\n'));

@@ -8,11 +8,10 @@ use super::machine::Machine;
 use super::matrix::Story;
 
 /// A prepared machine joins, and its operator wants the secret gone then.
-pub(crate) const FIRST_JOIN: Story =
-    Story { name: "first join", before: wants_the_secret_removed, meanwhile: |_| {} };
+pub(crate) const FIRST_JOIN: Story = Story { name: "first join", before: wants_the_secret_removed, meanwhile: |_| {} };
 
 /// A node that has joined, and of which nothing has changed.
-pub(crate) const SETTLED: Story = Story { name: "settled node", before: Machine::joins, meanwhile: |_| {} };
+pub(crate) const SETTLED: Story = Story { name: "settled node", before: Machine::joins, meanwhile: only_looks };
 
 /// The cluster has another CA (`az aks rotate-certs`).
 pub(crate) const ROTATED: Story = Story {
@@ -57,6 +56,13 @@ pub(crate) const CLONE: Story = Story {
 
 fn wants_the_secret_removed(machine: &Machine) {
     machine.is_configured("30-farewell.yaml", "azure: {servicePrincipal: {removeSecretAfterJoin: true}}");
+}
+
+/// Since the join nobody asked systemd for anything.
+fn only_looks(machine: &Machine) {
+    let log = machine.site.systemctl_log();
+    let (_, since) = log.rsplit_once("start kubelet.service\n").unwrap();
+    assert!(since.lines().all(|line| line.starts_with("is-")), "{since}");
 }
 
 /// A kubelet that may run goes by the clone's own name, and none has the parent's key once nobody would remove it.

@@ -29,7 +29,12 @@ fn the_marker_comes_after_everything_else_and_the_secret_goes_between_its_two_na
 
         let program = at(&Call::starts_a_program).unwrap();
         let synced: Vec<_> = (program..farewell).filter(|nth| calls[*nth].name == "syncfs").collect();
-        assert_eq!(synced.len(), 2, "{}: /etc and /var/lib, after the last program and before the farewell", story.name);
+        assert_eq!(
+            synced.len(),
+            2,
+            "{}: /etc and /var/lib, after the last program and before the farewell",
+            story.name
+        );
 
         let after: Vec<_> = calls[joined + 1..].iter().map(|call| (call.name.as_str(), call.path.as_deref())).collect();
         assert_eq!(after, [("fsync", Some("root/var/lib/flexnode"))], "{}: nothing but its own sync", story.name);
@@ -54,7 +59,10 @@ fn an_order_that_loses_something_is_noticed() {
     assert_eq!(problems(&[sync(), write(), rename(), sync_directory()]).len(), 1);
     assert_eq!(problems(&[write(), sync(), rename()]).len(), 1);
     assert_eq!(problems(&[call("unlink", "d/secret", None), call("unlink", "e/f", None), sync_directory()]).len(), 2);
-    assert_eq!(problems(&[call("mkdir", "d/e", None), call("openat", "d/e/.f.partial", None), sync_directory()]).len(), 1);
+    assert_eq!(
+        problems(&[call("mkdir", "d/e", None), call("openat", "d/e/.f.partial", None), sync_directory()]).len(),
+        1
+    );
     assert_eq!(problems(&[call("write", "d/f", None)]).len(), 1, "written in place");
 }
 
