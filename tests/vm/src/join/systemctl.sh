@@ -12,11 +12,22 @@ for word in "$@"; do
     *) if [ -z "$verb" ]; then verb=$word; else unit=$word; fi ;;
   esac
 done
+# What runs as the kubelet is killed. That it still is one is looked at: the number may be another program's by now.
+end() {
+  pid=$(cat "$units/kubelet.pid" 2>/dev/null) || return 0
+  case $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") in
+    *"$FLEXNODE_LAB/kubelet-start"*) kill -9 -- "-$pid" ;;
+  esac
+  rm -f "$units/kubelet.pid"
+}
 case $verb in
   is-active) [ -e "$units/$unit.active" ] ;;
   is-enabled) [ -e "$units/$unit.enabled" ] ;;
   enable) : >"$units/$unit.enabled" ;;
-  stop) rm -f "$units/$unit.active" ;;
+  stop)
+    case $unit in kubelet*) end ;; esac
+    rm -f "$units/$unit.active"
+    ;;
   start | restart)
     # As systemd skips the unit by its conditions, and calls that a success.
     case $unit in
@@ -29,10 +40,13 @@ case $verb in
     esac
     : >"$units/$unit.active"
     case $unit in
-      # Its own from the beginning: whoever waits for this program does not wait for the kubelet.
+      # In a session of its own: whoever waits for this program does not wait for the kubelet, and whoever kills it and
+      # all that it runs does not kill the kubelet.
       kubelet*)
-        sh -c 'echo $$ >"$FLEXNODE_LAB/units/kubelet.pid"; exec "$FLEXNODE_LAB/kubelet-start"' \
-          </dev/null >>"$FLEXNODE_LAB/$unit.log" 2>&1 & ;;
+        end
+        setsid "$FLEXNODE_LAB/kubelet-start" </dev/null >>"$FLEXNODE_LAB/$unit.log" 2>&1 &
+        echo $! >"$units/kubelet.pid"
+        ;;
       himdsd*) date +%N >"$AZCMAGENT_STATE/himdsd" ;;
     esac
     ;;

@@ -59,7 +59,6 @@ fn traced(machine: &Machine, call: &Call) -> Command {
 
 /// Runs the command to its end, ends what it left running, and waits for the end of that.
 fn ends_with_all_it_runs(command: &mut Command) -> ExitStatus {
-    adopt_orphans();
     let mut child = command.process_group(0).spawn().unwrap();
     let group = Pid::from_child(&child);
     let status = child.wait().unwrap();

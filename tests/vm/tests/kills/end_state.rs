@@ -83,7 +83,8 @@ fn described(name: &str, path: &Path) -> String {
 fn without_times(state: &str) -> String {
     let mut state: Value = serde_json::from_str(state).unwrap();
     for step in state["steps"].as_array_mut().unwrap() {
-        step["since"] = "then".into();
+        // Nor how often it was asked whether the Node is ready.
+        (step["since"], step["attempts"]) = ("then".into(), "some".into());
     }
     state.to_string()
 }

@@ -6,7 +6,10 @@ use std::process::{Command, Output};
 
 use flexnode_vm::azure::contoso;
 use flexnode_vm::join::Site;
+use rustix::process::{Pid, WaitOptions, waitpid};
 use tempfile::TempDir;
+
+use super::cut::adopt_orphans;
 
 /// Files that the kubelet reads when it starts.
 const KUBELET_READS: [&str; 3] =
@@ -20,6 +23,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
+        adopt_orphans();
         // In memory where that can be had: what is synced is looked at, not waited for.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
@@ -40,6 +44,17 @@ impl Machine {
     pub(crate) fn joins(&self) {
         let output = self.site.join().output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        self.waits_for_the_kubelet();
+    }
+
+    /// Until a kubelet that was started has done what it does first.
+    pub(crate) fn waits_for_the_kubelet(&self) {
+        let pid = self.dir().join("units/kubelet.pid");
+        if let Ok(number) = fs::read_to_string(&pid) {
+            // An orphan, and so this process's: the number is no other's until it has been waited for.
+            waitpid(Pid::from_raw(number.trim().parse().unwrap()), WaitOptions::empty()).unwrap();
+            fs::remove_file(pid).unwrap();
+        }
     }
 
     /// A run after another was cut off: it joins, and restarts the kubelet if that has not read what is on disk, or if
@@ -59,11 +74,8 @@ impl Machine {
 
     /// Off and on again: what is in memory is lost, and systemd starts what is enabled.
     pub(crate) fn reboots(&self) {
-        for entry in fs::read_dir(self.dir().join("units")).into_iter().flatten() {
-            let unit = entry.unwrap().path();
-            if unit.extension().is_some_and(|extension| extension == "active") {
-                fs::remove_file(unit).unwrap();
-            }
+        for unit in ["kubelet.service", "containerd.service"] {
+            self.site.systemctl().args(["stop", unit]).output().unwrap();
         }
         if self.path("run").exists() {
             fs::remove_dir_all(self.path("run")).unwrap();
@@ -71,7 +83,6 @@ impl Machine {
         self.site.game.himds.restart();
         for unit in ["containerd.service", "kubelet.service"] {
             if self.dir().join("units").join(format!("{unit}.enabled")).exists() {
-                // A kubelet that gets nowhere goes on trying; that is not systemd's failure.
                 self.site.systemctl().args(["start", unit]).output().unwrap();
             }
         }

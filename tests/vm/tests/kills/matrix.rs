@@ -81,11 +81,16 @@ impl<'a> Matrix<'a> {
         assert_eq!(self.failed.into_inner(), 0, "cases of {} failed; they are named above", self.story.name);
     }
 
+    /// So many failures say enough; and where all cases fail, no last point would be found.
+    fn goes_on(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) < 10
+    }
+
     /// From the first point on until there are no more; how many there are.
     fn at_every_point(&self) -> u32 {
         let (next, past) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
         in_parallel(|| {
-            loop {
+            while self.goes_on() {
                 let nth = next.fetch_add(1, Ordering::Relaxed);
                 if nth >= past.load(Ordering::Relaxed) {
                     break;
@@ -102,7 +107,7 @@ impl<'a> Matrix<'a> {
         let chosen = chosen(&self.calls);
         let next = AtomicUsize::new(0);
         in_parallel(|| {
-            while let Some(call) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(call) = chosen.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| self.goes_on()) {
                 let cut = Cut::InPlaceOf((*call).clone());
                 if !self.case(slice::from_ref(&cut)) {
                     eprintln!("{}: {cut:?} FAILED: it killed nothing", self.story.name);
@@ -118,7 +123,7 @@ impl<'a> Matrix<'a> {
         const STRIDE: u32 = 37;
         let (next, past, pairs) = (AtomicU32::new(1), AtomicU32::new(u32::MAX), AtomicU32::new(0));
         in_parallel(|| {
-            loop {
+            while self.goes_on() {
                 let first = next.fetch_add(1, Ordering::Relaxed);
                 if first >= past.load(Ordering::Relaxed) {
                     break;

@@ -44,6 +44,7 @@ pub(crate) fn record(machine: &Machine) -> Vec<Call> {
     command.args(["-qq", "-y", "-o"]).arg(&log).args(["-e", &format!("trace={CHANGES}"), "-e", "signal=none"]);
     let output = command.arg(agent.get_program()).args(agent.get_args()).output().unwrap();
     assert!(output.status.success(), "{}", super::machine::said(&output));
+    machine.waits_for_the_kubelet();
     let mut seen = HashMap::new();
     let text = fs::read_to_string(&log).unwrap();
     fs::remove_file(log).unwrap();

@@ -10,7 +10,6 @@ use flexnode_vm::azure::{Fault, Operation, Recorded, When};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpgid};
 use serde_json::Value;
 
-use super::cut::adopt_orphans;
 use super::machine::{Machine, said};
 
 #[test]
@@ -80,14 +79,10 @@ fn while_the_node_is_not_ready() {
 
 /// The agent at a node's own pace: each of these waits would take minutes.
 fn slow(machine: &Machine) -> Command {
-    let quick = machine.site.join();
-    let mut command = super::machine::under(quick.get_program().to_str().unwrap(), &quick);
-    command.args(quick.get_args().map(|argument| if argument == "0.02" { "1".as_ref() } else { argument }));
-    command
+    machine.site.join_at(1.0)
 }
 
 fn start(command: &mut Command) -> Child {
-    adopt_orphans();
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

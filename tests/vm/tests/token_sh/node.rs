@@ -1,4 +1,4 @@
-//! A node that has joined, and its `token.sh`, which waits less long than on a real one.
+//! A node that has joined, and its `token.sh`.
 
 use std::fs;
 use std::io::Write as _;
@@ -41,17 +41,9 @@ impl Node {
         let joined = site.join().output().unwrap();
         assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
 
-        let mut text = fs::read_to_string(site.path("var/lib/kubelet/token.sh")).unwrap();
-        for (real, quick) in [
-            ("connect_timeout=2", "connect_timeout=2"),
-            ("\ntimeout=10\n", "\ntimeout=2\n"),
-            ("retry_delay=1", "retry_delay=0"),
-        ] {
-            assert!(text.contains(real), "token.sh has no {real}");
-            text = text.replace(real, quick);
-        }
+        // Out of the root, which is for root alone.
         let script = dir.path().join("token.sh");
-        fs::write(&script, text).unwrap();
+        fs::copy(site.path("var/lib/kubelet/token.sh"), &script).unwrap();
 
         let keys = Arc::new(Mutex::new(Vec::new()));
         let (tokens, seen) = (site.game.tokens.clone(), Arc::clone(&keys));
