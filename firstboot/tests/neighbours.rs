@@ -416,6 +416,7 @@ fn a_joined_node_is_asked_three_questions_and_nothing_else_happens_to_it() {
         fs::write(lab.path(path), text).unwrap();
         fs::set_permissions(lab.path(path), Permissions::from_mode(mode)).unwrap();
     };
+    private(&format!("var/lib/flexnode/kubelet-may-run.{ID}"), "", 0o600);
     private("var/lib/kubelet/kubeconfig", &format!("{kubeconfig:#}\n"), 0o600);
     private("etc/kubernetes/pki/ca.crt", pem, 0o644);
     private("etc/flexnode/kubelet.env", "X=1\n", 0o600);

@@ -21,6 +21,9 @@ server=$(sed -n 's/.*"server": "\([^"]*\)".*/\1/p' "$read/kubeconfig")
 # Without the flag a kubelet takes the host's name.
 name=$(sed -n 's/.*--hostname-override=\([^ ]*\).*/\1/p' "$read/kubelet.env" || :)
 [ -n "$name" ] || name=$(cat "$root/etc/hostname")
+# All is read. systemctl waits for that, so that two that are started one after the other do not meet; with PROMPT=1 it
+# waits for the first try, so that who asks for the Node then has to ask once.
+[ -n "${PROMPT-}" ] || exec 3>&-
 node() {
   echo "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"$name\"},\"status\":{\"conditions\":[{$1}],\"nodeInfo\":{\"machineID\":\"$(cat "$root/etc/machine-id")\"}}}"
 }
@@ -50,6 +53,7 @@ join() {
 echo "a kubelet starts: $ready"
 tries=0
 until join; do
+  exec 3>&-
   tries=$((tries + 1))
   sleep 0.1
   [ $tries -lt 2000 ] && [ "$(cat "$FLEXNODE_LAB/units/kubelet.pid" 2>/dev/null)" = $$ ] || exit 1

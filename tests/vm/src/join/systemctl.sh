@@ -41,11 +41,13 @@ case $verb in
     : >"$units/$unit.active"
     case $unit in
       # In a session of its own: whoever waits for this program does not wait for the kubelet, and whoever kills it and
-      # all that it runs does not kill the kubelet.
+      # all that it runs does not kill the kubelet. The substitution ends when the kubelet has read its files.
       kubelet*)
         end
-        setsid "$FLEXNODE_LAB/kubelet-start" </dev/null >>"$FLEXNODE_LAB/$unit.log" 2>&1 &
-        echo $! >"$units/kubelet.pid"
+        : "$(
+          setsid "$FLEXNODE_LAB/kubelet-start" 3>&1 </dev/null >>"$FLEXNODE_LAB/$unit.log" 2>&1 &
+          echo $! >"$units/kubelet.pid"
+        )"
         ;;
       himdsd*) date +%N >"$AZCMAGENT_STATE/himdsd" ;;
     esac
