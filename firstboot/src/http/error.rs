@@ -45,7 +45,7 @@ pub enum HttpError {
 
 /// An answer that says no.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} answers {status} {code}: {message}{}", request_id.as_ref().map(|id| format!(" (x-ms-request-id {id})")).unwrap_or_default())]
+#[error("{host} answers {status} {code}: {}{}", self.said(), request_id.as_ref().map(|id| format!(" (x-ms-request-id {id})")).unwrap_or_default())]
 pub struct Refusal {
     /// Scheme, host and port.
     pub host: String,
@@ -138,6 +138,12 @@ impl HttpError {
 }
 
 impl Refusal {
+    /// The message without its code, with which Entra ID's begin.
+    fn said(&self) -> &str {
+        let rest = self.message.strip_prefix(&self.code).and_then(|rest| rest.strip_prefix(": "));
+        rest.unwrap_or(&self.message)
+    }
+
     fn is_passing(&self) -> bool {
         self.is_busy() || self.is_of_somebody_else() || self.is_about_the_token()
     }

@@ -4,5 +4,7 @@ pub mod azcmagent;
 pub mod azure;
 pub mod faults;
 pub mod join;
+mod kubelet;
 pub mod lab;
+pub mod node;
 pub mod standin;

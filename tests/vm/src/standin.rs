@@ -1,7 +1,8 @@
 //! Stand-ins: what the lab installs where no registry has the real kubelet, kubeadm or crictl.
 //!
 //! A stand-in is this very program, called by another name. It tells its version the way the real one does and
-//! refuses everything else, so that nobody takes it for the real one. It never ships.
+//! refuses everything else, so that nobody takes it for the real one; the kubelet's also joins its cluster. It never
+//! ships.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -10,6 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+
+use crate::kubelet;
 
 /// A program that has a stand-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,10 @@ impl StandIn {
     pub fn run(self, arguments: impl Iterator<Item = OsString>) -> ExitCode {
         let name = self.name();
         let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+        // A kubelet without a kubeconfig is one without a cluster, which nobody here asks for.
+        if self == Self::Kubelet && arguments.iter().any(|argument| argument.starts_with("--kubeconfig")) {
+            return kubelet::run(&arguments);
+        }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         match self.answer(&arguments, &version()) {
             Some(answer) => {

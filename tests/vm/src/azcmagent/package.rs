@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 /// Writes `azcmagent_<version>_amd64.deb` into `to`, made of `program` (a flexnode-vm). It has the program under
-/// `/opt/azcmagent/bin`, a link to it in `/usr/bin`, and no scripts and no units.
+/// `/opt/azcmagent/bin`, a link to it in `/usr/bin`, and a unit `himdsd` whose restart is what the emulated HIMDS takes
+/// for its own.
 ///
 /// # Errors
 /// `dpkg-deb` is missing or fails, or the disk refuses.
@@ -17,13 +18,14 @@ pub fn package(program: &Path, version: &str, to: &Path) -> Result<PathBuf> {
     let root = tree.path();
     // dpkg takes the modes of directories as they are, and ours is nobody else's business.
     fs::set_permissions(root, fs::Permissions::from_mode(0o755)).context("set a directory's mode")?;
-    for directory in ["DEBIAN", "opt/azcmagent/bin", "usr/bin"] {
+    for directory in ["DEBIAN", "opt/azcmagent/bin", "usr/bin", "usr/lib/systemd/system"] {
         fs::create_dir_all(root.join(directory)).with_context(|| format!("create `{directory}`"))?;
     }
     let installed = root.join("opt/azcmagent/bin/azcmagent");
     crate::standin::stamp(program, super::NAME, version, &installed)?;
     fs::set_permissions(&installed, fs::Permissions::from_mode(0o755)).context("set the program's mode")?;
     symlink("../../opt/azcmagent/bin/azcmagent", root.join("usr/bin/azcmagent")).context("link the program")?;
+    fs::write(root.join("usr/lib/systemd/system/himdsd.service"), HIMDSD).context("write the unit")?;
     let control = format!(
         "Package: azcmagent
 Version: {version}
@@ -43,3 +45,11 @@ Description: stand-in of the Flexnode lab for the Azure Connected Machine agent
     ensure!(output.status.success(), "dpkg-deb failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     Ok(deb)
 }
+
+const HIMDSD: &str = "[Unit]
+Description=Stand-in of the Flexnode lab for the Arc agent's identity service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'date +%%N >/var/opt/azcmagent/himdsd'
+";

@@ -62,6 +62,8 @@ impl AgentConfig {
 pub(super) struct Site {
     state: PathBuf,
     tokens: PathBuf,
+    /// The same folder, as the machine sees it.
+    named: PathBuf,
     memory: Mutex<Memory>,
 }
 
@@ -82,9 +84,14 @@ struct Challenge {
 }
 
 impl Site {
-    pub(super) fn new(state: &Path, tokens: &Path) -> Result<Self> {
+    pub(super) fn new(state: &Path, tokens: &Path, named: &Path) -> Result<Self> {
         fs::create_dir_all(tokens).with_context(|| format!("create `{}`", tokens.display()))?;
-        let site = Self { state: state.to_owned(), tokens: tokens.to_owned(), memory: Mutex::default() };
+        let site = Self {
+            state: state.to_owned(),
+            tokens: tokens.to_owned(),
+            named: named.to_owned(),
+            memory: Mutex::default(),
+        };
         site.memory().start = site.start();
         Ok(site)
     }
@@ -110,7 +117,7 @@ impl Site {
         let _ = fs::remove_file(self.tokens.join(name));
     }
 
-    /// Makes the file that proves who can read it.
+    /// Makes the file that proves who can read it; its path on the machine.
     fn challenge(&self, now: Duration) -> Result<PathBuf> {
         let name = format!("{}.key", guid::fresh()?);
         let path = self.tokens.join(&name);
@@ -127,8 +134,9 @@ impl Site {
             memory.challenges.remove(&name);
             self.remove(&name);
         }
+        let named = self.named.join(&name);
         memory.challenges.insert(name, Challenge { secret, made: now });
-        Ok(path)
+        Ok(named)
     }
 
     /// Whether this is the secret of an open challenge, which is closed by that.

@@ -165,7 +165,23 @@ impl Emulator {
     /// # Errors
     /// When the port cannot be had or `tokens` cannot be made.
     pub fn himds(&self, state: &Path, tokens: &Path, port: u16) -> Result<Himds> {
-        let site = Arc::new(Site::new(state, tokens)?);
+        self.serve_himds(Site::new(state, tokens, tokens)?, port)
+    }
+
+    /// The same for a machine whose root is `root`, where a real one's HIMDS is: port 40342 of the network namespace that
+    /// the calling thread is in.
+    ///
+    /// # Errors
+    /// As for [`Emulator::himds`].
+    pub fn himds_of(&self, root: &Path) -> Result<Himds> {
+        const STATE: &str = "/var/opt/azcmagent";
+        let named = Path::new(STATE).join("tokens");
+        let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        self.serve_himds(Site::new(&inside(Path::new(STATE)), &inside(&named), &named)?, 40342)
+    }
+
+    fn serve_himds(&self, site: Site, port: u16) -> Result<Himds> {
+        let site = Arc::new(site);
         let runtime = self.runtime.as_ref().context("the emulator has been stopped")?;
         let (address, task) =
             server::start(runtime.handle(), port, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
