@@ -58,6 +58,9 @@ pub async fn join(host: &Host, config: &Loaded, progress: &Progress) -> Result<O
         return Ok(Outcome::Settled);
     }
     forget_what_is_not_ours(&join, &past, &machine_id).await?;
+    if let Past::Own(marker) = &past {
+        marker.reopen(host)?;
+    }
     let granted = match known {
         Some(marker) if arc::is_registered(&join).await? => Some(marker.principal.clone()),
         _ => None,

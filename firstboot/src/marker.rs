@@ -107,6 +107,19 @@ impl Marker {
         atomic::rename(&farewell, &marker)
     }
 
+    /// Notes that what it says is about to change, so that the unit continues at the next boot what is cut off now.
+    ///
+    /// # Errors
+    /// When it cannot be renamed or removed.
+    pub fn reopen(&self, host: &Host) -> Result<()> {
+        let [farewell, marker] = [paths::FAREWELL, paths::MARKER].map(|kind| path(host, kind, &self.machine_id));
+        match (marker.exists(), farewell.exists()) {
+            (true, false) => atomic::rename(&marker, &farewell),
+            (true, true) => atomic::remove(&marker),
+            (false, _) => Ok(()),
+        }
+    }
+
     /// Whether it is on disk as that of a finished join, and no later one has begun to say farewell.
     ///
     /// # Errors
@@ -225,6 +238,20 @@ mod tests {
         assert!(!old.is_joined(&host).unwrap());
         new.write_joined(&host).unwrap();
         assert_eq!(Past::read(&host, "aa").unwrap(), Past::Own(new));
+    }
+
+    #[test]
+    fn a_reopened_marker_lets_the_unit_run_and_forgets_nothing() {
+        let (_root, host) = host();
+        let marker = marker("aa");
+        marker.write_joined(&host).unwrap();
+        for _ in 0..2 {
+            marker.reopen(&host).unwrap();
+            assert!(!host.path("/var/lib/flexnode/joined.aa").exists());
+            assert_eq!(Past::read(&host, "aa").unwrap(), Past::Own(marker.clone()));
+        }
+        marker.write_joined(&host).unwrap();
+        assert!(marker.is_joined(&host).unwrap());
     }
 
     #[test]
