@@ -155,12 +155,7 @@ impl<'a> Join<'a> {
             node,
             machine,
             arm: Arm::new(client.clone(), settings.resource_manager.to_string()),
-            operator: Credential::new(
-                settings.operator.clone(),
-                host.credentials_directory.clone(),
-                client,
-                authority.clone(),
-            ),
+            operator: Credential::new(settings.operator.clone(), host, client, authority.clone()),
             himds: Himds::new(network.loopback()?, &host.himds, &host.himds_tokens),
             network,
             audience: authority.audience.clone(),
