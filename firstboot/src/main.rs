@@ -96,6 +96,9 @@ fn host(arguments: &Run) -> Result<Host> {
 }
 
 fn check(config: &Path, config_dir: Option<&Path>) -> Exit {
+    if let Err(error) = leave_no_dump() {
+        return refuse(Exit::Local, &format!("error: {error:#}\nhint: {}", Failure::describe(&error).1));
+    }
     match config::load(config, config_dir) {
         Ok(loaded) => print(&summary(&loaded)),
         Err(problems) => refuse(Exit::BadConfig, &problems.to_string()),
