@@ -227,7 +227,7 @@ impl<'a> Join<'a> {
     pub(crate) async fn retry<T>(
         &self,
         step: Step,
-        deadline: Duration,
+        schedule: Schedule,
         attempt: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
         let verdict = |error: &anyhow::Error| match Failure::describe(error).0 {
@@ -237,7 +237,7 @@ impl<'a> Join<'a> {
         let tell = |pause: Pause<'_, anyhow::Error>| {
             self.progress.retrying(step, pause.attempt, &format!("{:#}", pause.error), pause.length);
         };
-        retry(Schedule::until(deadline), self.host.pace, attempt, verdict, tell).await
+        retry(schedule, self.host.pace, attempt, verdict, tell).await
     }
 }
 
