@@ -26,6 +26,8 @@ pub(crate) struct Bench {
     pub(crate) secret: String,
     /// Files that may hold a secret.
     pub(crate) allowed: Vec<PathBuf>,
+    /// Whether systemd runs the agent; otherwise somebody does by hand, with a umask that hides nothing.
+    pub(crate) by_systemd: bool,
 }
 
 /// A run that may still be going on.
@@ -60,10 +62,11 @@ impl Bench {
         // Of the kinds of characters that Entra ID puts into secrets.
         let secret = format!("{core}~8Q.x_-");
         site.game.emulator.change_secret(contoso::APP, &secret);
-        let bench = Self { allowed: vec![here.path().join("client-secret")], here, site, core, secret };
-        bench.write("client-secret", &bench.secret);
+        let mut bench = Self { here, site, core, secret, allowed: Vec::new(), by_systemd: true };
+        let kept = bench.write("client-secret", &bench.secret);
         // The Arc agent's own state is its own affair.
-        Self { allowed: [bench.allowed.clone(), vec![bench.site.game.state.clone()]].concat(), ..bench }
+        bench.allowed.extend([kept, bench.site.game.state.clone()]);
+        bench
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -109,7 +112,7 @@ impl Bench {
         held
     }
 
-    /// Starts `command` as systemd would, with every log turned up, under `strace`.
+    /// Starts `command` with every log turned up, under `strace`.
     pub(crate) fn start(&self, mut command: Command) -> Run<'_> {
         let trace = tempfile::tempdir().unwrap();
         let output = ["stdout", "stderr"].map(|name| self.path(&format!("output/{name}")));
@@ -123,9 +126,13 @@ impl Bench {
             command.env(verbose, "trace");
         }
         command.env("RUST_BACKTRACE", "full").env("RUST_LIB_BACKTRACE", "full");
-        command.env("TMPDIR", self.path("temporary")).env("NOTIFY_SOCKET", &notify.path);
-        command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
-        let process = traced(&command, trace.path()).stdout(stdout).stderr(stderr).spawn().unwrap();
+        command.env("TMPDIR", self.path("temporary"));
+        if self.by_systemd {
+            command.env("NOTIFY_SOCKET", &notify.path);
+            command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+        }
+        let umask = if self.by_systemd { "0077" } else { "0" };
+        let process = traced(&command, umask, trace.path()).stdout(stdout).stderr(stderr).spawn().unwrap();
         Run { bench: self, process, trace, output, datagrams: [journal, notify] }
     }
 

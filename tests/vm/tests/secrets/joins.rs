@@ -32,13 +32,15 @@ fn a_secret_in_a_file_stays_there() {
 }
 
 #[test]
-fn a_secret_in_the_config_stays_there() {
+fn a_secret_in_the_config_stays_there_also_when_joined_by_hand() {
     let mut bench = Bench::new();
     fs::remove_file(bench.path("client-secret")).unwrap();
     let line = format!("clientSecret: \"{}\"", bench.secret);
     bench.configure(|config| config.replace(&bench.secret_line(), &line));
     bench.allowed.push(bench.site.game.config.clone());
-    joined(&bench);
+    bench.by_systemd = false;
+    let ended = joined(&bench);
+    assert!(ended.said.contains("has joined") && ended.journal.is_empty(), "{}", ended.said);
 }
 
 #[test]

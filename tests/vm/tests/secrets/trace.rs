@@ -14,12 +14,13 @@ pub(crate) struct Trace(Vec<Thread>);
 /// The system calls of one thread, in their order.
 pub(crate) struct Thread(Vec<String>);
 
-/// `command` under `strace`, which writes one file per thread into `folder`.
-pub(crate) fn traced(command: &Command, folder: &Path) -> Command {
+/// `command` with a umask and under `strace`, which writes one file per thread into `folder`.
+pub(crate) fn traced(command: &Command, umask: &str, folder: &Path) -> Command {
     let mut traced = Command::new("strace");
     // Whole strings, whole environments, and of each descriptor what it leads to.
     traced.args(["--seccomp-bpf", "-ff", "-qq", "-yy", "-v", "-s", "65536", "-e"]);
     traced.arg(format!("trace={CALLS}")).arg("-o").arg(folder.join("trace")).arg("--");
+    traced.args(["sh", "-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]);
     traced.arg(command.get_program()).args(command.get_args()).env_clear();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
@@ -39,9 +40,7 @@ impl Trace {
 
     /// The agent's own thread.
     pub(crate) fn agent(&self) -> &Thread {
-        let is_agent = |thread: &&Thread| {
-            thread.0.first().is_some_and(|call| call.starts_with("execve(") && call.contains("flexnode-firstboot\""))
-        };
+        let is_agent = |thread: &&Thread| thread.calls(&["execve"]).any(|call| call.contains("flexnode-firstboot\""));
         self.0.iter().find(is_agent).unwrap()
     }
 
