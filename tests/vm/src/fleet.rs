@@ -10,14 +10,15 @@ mod machine;
 mod report;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use flexnode_firstboot::retry::Pace;
 use futures_util::future;
+use rustix::fs::statvfs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::kubelet::Kubelets;
@@ -34,8 +35,9 @@ pub struct Fleet {
     pub agents: usize,
     /// ARM's token buckets.
     pub throttle: Throttle,
-    /// How much faster than real time passes, for the emulator and for the agents.
-    pub speed: f64,
+    /// How much faster than real time passes, for the emulator and for the agents; as fast as this machine can play
+    /// them, if it is not said.
+    pub speed: Option<f64>,
 }
 
 /// What became of them.
@@ -57,6 +59,9 @@ pub struct Ended {
     pub ready: usize,
 }
 
+/// A smaller fleet that nobody throttles, which tells what a join needs of Azure and of this machine.
+const TRIAL: usize = 40;
+
 /// The unit's own delay (`--max-start-delay`).
 const START_DELAY: Duration = Duration::from_secs(30);
 
@@ -64,41 +69,41 @@ const START_DELAY: Duration = Duration::from_secs(30);
 const THREADS: usize = 8;
 
 impl Fleet {
-    /// As fast as a machine with two cores can play a thousand agents in a debug build, and still wait for Azure
-    /// rather than for itself.
-    pub const SPEED: f64 = 4.0;
-
-    /// Lets all agents join, after one alone has shown what a join needs; `program` is a flexnode-vm, and `tell` hears
-    /// how many have joined.
-    ///
-    /// # Errors
-    /// As for [`Fleet::join`].
-    pub fn report(&self, program: &Path, tell: &(dyn Fn(usize) + Sync)) -> Result<Report> {
-        let dir = tempfile::tempdir().context("create a temporary directory")?;
-        let alone = Self { agents: 1, throttle: Throttle::none(), speed: 50.0 };
-        let alone = alone.join(program, dir.path(), &|_| {})?;
-        ensure!(alone.joined == 1, "one agent alone does not join: {}", alone.failures.join(""));
-        let dir = tempfile::tempdir().context("create a temporary directory")?;
-        Ok(Report::new(self, self.join(program, dir.path(), tell)?, &alone))
-    }
-
-    /// Lets all agents join, in `dir`; `program` is a flexnode-vm, and `tell` hears how many have.
+    /// Lets all agents join, after a trial; `program` is a flexnode-vm, and `tell` hears how many have joined.
     ///
     /// # Errors
     /// The machine has no room for so many. An agent that fails is no error: see [`Ended::failures`].
-    pub fn join(&self, program: &Path, dir: &Path, tell: &(dyn Fn(usize) + Sync)) -> Result<Ended> {
+    pub fn report(&self, program: &Path, tell: &(dyn Fn(usize) + Sync)) -> Result<Report> {
+        let begun = Instant::now();
+        let trial = Self { agents: TRIAL, throttle: Throttle::none(), speed: None };
+        let trial = trial.join(program, 20.0, Duration::ZERO, &|_| {})?;
+        let played = begun.elapsed();
+        ensure!(trial.joined == TRIAL, "agents do not join even unthrottled: {}", trial.failures.join("; "));
+        let speed = self.speed.unwrap_or_else(|| self.playable(played / TRIAL as u32, &trial));
+        let ended = self.join(program, speed, START_DELAY, tell)?;
+        Ok(Report::new(self, speed, ended, &trial))
+    }
+
+    /// So fast that the buckets, not this machine, keep the agents waiting: it could play twice as many as are served.
+    fn playable(&self, one: Duration, trial: &Ended) -> f64 {
+        let slower = report::needs(self, trial).into_iter().map(|need| need.served()).fold(f64::INFINITY, f64::min);
+        (1.0 / (2.0 * one.as_secs_f64() * slower)).clamp(1.0, 10.0)
+    }
+
+    fn join(&self, program: &Path, speed: f64, delay: Duration, tell: &(dyn Fn(usize) + Sync)) -> Result<Ended> {
         allow_files(self.agents)?;
-        let dir = dir.canonicalize().with_context(|| format!("find `{}`", dir.display()))?;
-        let world = contoso::world().throttle(self.throttle).clock(Clock::running(self.speed));
+        let programs = Programs::install(program)?;
+        let room = tempfile::tempdir_in(room(self.agents)).context("create a temporary directory")?;
+        let dir = room.path();
+        let world = contoso::world().throttle(self.throttle).clock(Clock::running(speed));
         let azure = Emulator::start(world)?;
         let ca = dir.join("ca.pem");
         fs::write(&ca, azure.ca_pem()).context("write the CA")?;
-        Place::at(&dir).point_to(&azure)?;
-        let pace = Pace::new(1.0 / self.speed).context("choose a positive speed, at least a thousandth")?;
-        let programs = Programs::install(&dir, program)?;
-        let machines: Vec<Machine> =
-            (0..self.agents).map(|nth| Machine::prepare(&dir, nth, &azure, &programs, pace)).collect::<Result<_>>()?;
-        let kubelets = Kubelets::start(&programs.started, &machines, &azure, pace)?;
+        Place::at(dir).point_to(&azure)?;
+        let pace = Pace::new(1.0 / speed).context("choose a positive speed, at least a thousandth")?;
+        let prepare = |nth| Machine::prepare(dir, nth, &azure, &programs, (pace, delay));
+        let machines: Vec<Machine> = (0..self.agents).map(prepare).collect::<Result<_>>()?;
+        let kubelets = Kubelets::start(&programs.started(), &machines, &azure, pace)?;
         let now = || azure.with_clock(Clock::now);
         let start = now();
         let failures = join_all(&machines, tell)?;
@@ -142,6 +147,13 @@ fn join_all(machines: &[Machine], tell: &(dyn Fn(usize) + Sync)) -> Result<Vec<S
         }
         Ok(failures)
     })
+}
+
+/// Where the machines' files go: into memory if there is room, as a thousand machines do not share one disk.
+fn room(agents: usize) -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    let free = statvfs(MEMORY).map_or(0, |memory| memory.f_bavail.saturating_mul(memory.f_frsize));
+    if free > 100_000 * agents as u64 { MEMORY.into() } else { std::env::temp_dir() }
 }
 
 /// Both ends of every connection are in this process, and idle ones are kept.

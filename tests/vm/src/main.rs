@@ -118,9 +118,9 @@ struct FleetArgs {
     /// How many agents
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u16).range(1..=2000))]
     agents: u16,
-    /// How fast time passes; a machine that is slow or busy needs less
-    #[arg(long, value_name = "SPEED", default_value_t = Fleet::SPEED)]
-    speed: f64,
+    /// How fast time passes [default: as fast as this machine can play them]
+    #[arg(long, value_name = "SPEED")]
+    speed: Option<f64>,
 }
 
 fn main() -> ExitCode {

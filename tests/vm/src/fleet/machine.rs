@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use flexnode_firstboot::command::Commands;
@@ -13,16 +14,14 @@ use flexnode_firstboot::join::{self, Outcome};
 use flexnode_firstboot::progress::Progress;
 use flexnode_firstboot::retry::Pace;
 use rustix::fs::{CWD, Mode, mkfifoat};
+use tempfile::TempDir;
 
-use super::START_DELAY;
 use crate::azure::{Emulator, Himds, contoso};
 use crate::lab::KUBERNETES;
 
-/// What all machines share: programs, and the pipe that tells which kubelet was started.
-pub(super) struct Programs {
-    directory: PathBuf,
-    pub(super) started: PathBuf,
-}
+/// What all machines share: programs, and the pipe that tells whose kubelet was started. A folder of its own, where
+/// programs may run.
+pub(super) struct Programs(TempDir);
 
 pub(super) struct Machine {
     pub(super) name: String,
@@ -36,19 +35,36 @@ pub(super) struct Machine {
 impl Programs {
     /// The Arc agent's stand-in is `program` itself; the others are as small as they can be, since each machine starts
     /// them a dozen times.
-    pub(super) fn install(dir: &Path, program: &Path) -> Result<Self> {
-        let (directory, started) = (dir.join("bin"), dir.join("started"));
-        fs::create_dir(&directory).with_context(|| format!("create `{}`", directory.display()))?;
-        symlink(program, directory.join(crate::azcmagent::NAME)).context("link the Arc agent's stand-in")?;
-        script(&directory.join("systemctl"), include_str!("../join/systemctl.sh"))?;
-        script(&directory.join("kubelet"), &format!("#!/bin/sh\necho Kubernetes v{KUBERNETES}\n"))?;
+    pub(super) fn install(program: &Path) -> Result<Self> {
+        let programs = Self(tempfile::tempdir().context("create a temporary directory")?);
+        symlink(program, programs.path(crate::azcmagent::NAME)).context("link the Arc agent's stand-in")?;
+        script(&programs.path("systemctl"), include_str!("../join/systemctl.sh"))?;
+        script(&programs.path("kubelet"), &format!("#!/bin/sh\necho Kubernetes v{KUBERNETES}\n"))?;
+        let started = programs.started();
+        let start = format!("#!/bin/sh\necho \"$FLEXNODE_MACHINE\" >{}\n", started.display());
+        script(&programs.path("kubelet-start"), &start)?;
         mkfifoat(CWD, &started, Mode::RUSR | Mode::WUSR).context("make a pipe")?;
-        Ok(Self { directory, started })
+        Ok(programs)
+    }
+
+    pub(super) fn started(&self) -> PathBuf {
+        self.path("started")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
     }
 }
 
 impl Machine {
-    pub(super) fn prepare(dir: &Path, nth: usize, azure: &Emulator, programs: &Programs, pace: Pace) -> Result<Self> {
+    /// `timing` is the agent's pace, and what its start is delayed by at most.
+    pub(super) fn prepare(
+        dir: &Path,
+        nth: usize,
+        azure: &Emulator,
+        programs: &Programs,
+        timing: (Pace, Duration),
+    ) -> Result<Self> {
         let name = format!("edge-{nth:04}");
         let id = format!("{nth:032x}");
         let dir = dir.join(&name);
@@ -64,7 +80,7 @@ impl Machine {
             fs::create_dir(folder).with_context(|| format!("create `{}`", folder.display()))?;
         }
         symlink(fleet.join("emulator.json"), state.join("emulator.json")).context("lead to the emulator")?;
-        script(&dir.join("kubelet-start"), &format!("#!/bin/sh\necho {nth} >{}\n", programs.started.display()))?;
+        symlink(programs.path("kubelet-start"), dir.join("kubelet-start")).context("link the kubelet's start")?;
         let (secret, config) = (root.join("etc/flexnode/client-secret"), root.join("etc/flexnode/config.yaml"));
         write(&secret, contoso::SECRET)?;
         write(&config, &azure.config(&fleet.join("ca.pem"), &secret, &name, None))?;
@@ -72,10 +88,14 @@ impl Machine {
         let mut host = Host::new(&root)?;
         himds.url().clone_into(&mut host.himds);
         host.himds_tokens.clone_from(&tokens);
-        (host.pace, host.max_start_delay) = (pace, START_DELAY);
+        (host.pace, host.max_start_delay) = timing;
         host.commands = Commands {
-            path: Some(format!("{}:/usr/bin:/bin", programs.directory.display()).into()),
-            environment: vec![("FLEXNODE_LAB".into(), dir.into()), ("AZCMAGENT_STATE".into(), state.into())],
+            path: Some(format!("{}:/usr/bin:/bin", programs.0.path().display()).into()),
+            environment: vec![
+                ("FLEXNODE_LAB".into(), dir.into()),
+                ("FLEXNODE_MACHINE".into(), nth.to_string().into()),
+                ("AZCMAGENT_STATE".into(), state.into()),
+            ],
         };
         Ok(Self { name, id, himds, tokens, host, config: config::load(&config, None)? })
     }

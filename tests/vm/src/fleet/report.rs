@@ -9,6 +9,7 @@ use crate::azure::{Bucket, Operation, Recorded, Service, contoso};
 #[derive(Debug)]
 pub struct Report {
     fleet: Fleet,
+    speed: f64,
     ended: Ended,
     reads: Need,
     writes: Need,
@@ -16,24 +17,25 @@ pub struct Report {
 
 /// What one of the operator's buckets has to serve.
 #[derive(Debug, Clone, Copy)]
-struct Need {
+pub(super) struct Need {
     bucket: Bucket,
     per_agent: usize,
     agents: usize,
 }
 
+/// Reads and writes, as the agents of a `trial` made them that nobody throttled.
+pub(super) fn needs(fleet: &Fleet, trial: &Ended) -> [Need; 2] {
+    [(fleet.throttle.reads, true), (fleet.throttle.writes, false)].map(|(bucket, reads)| Need {
+        bucket,
+        per_agent: trial.requests.iter().filter(|request| takes(request) == Some(reads)).count() / trial.joined,
+        agents: fleet.agents,
+    })
+}
+
 impl Report {
-    /// The figures of `fleet` and how it `ended`; `alone` is how one agent ended that nobody throttled, which tells
-    /// what a join needs.
-    #[must_use]
-    pub fn new(fleet: &Fleet, ended: Ended, alone: &Ended) -> Self {
-        let need = |bucket, reads| Need {
-            bucket,
-            per_agent: alone.requests.iter().filter(|request| takes(request) == Some(reads)).count(),
-            agents: fleet.agents,
-        };
-        let (reads, writes) = (need(fleet.throttle.reads, true), need(fleet.throttle.writes, false));
-        Self { fleet: *fleet, ended, reads, writes }
+    pub(super) fn new(fleet: &Fleet, speed: f64, ended: Ended, trial: &Ended) -> Self {
+        let [reads, writes] = needs(fleet, trial);
+        Self { fleet: *fleet, speed, ended, reads, writes }
     }
 
     /// How the fleet ended.
@@ -67,6 +69,11 @@ impl Report {
 }
 
 impl Need {
+    /// Agents that the bucket serves each second, once it is no longer full.
+    pub(super) fn served(self) -> f64 {
+        self.bucket.per_second / number(self.per_agent)
+    }
+
     /// A full bucket serves its capacity at once, and the rest as it refills.
     fn seconds(self) -> f64 {
         let Self { bucket, per_agent, agents } = self;
@@ -86,11 +93,14 @@ impl fmt::Display for Report {
         let Ended { joined, failures, took, machines, assignments, ready, .. } = &self.ended;
         writeln!(f, "joined    {joined} of {} agents", self.fleet.agents)?;
         writeln!(f, "Azure     {machines} machines, {assignments} role assignments, {ready} Nodes ready")?;
-        writeln!(f, "time      {:.0} s by the emulator's clock", took.as_secs_f64())?;
+        writeln!(f, "time      {:.0} s by a clock that is {:.1} times as fast", took.as_secs_f64(), self.speed)?;
         writeln!(f, "at best   {:.0} s, the longer of", self.best())?;
         writeln!(f, "          reads   {}", self.reads)?;
         writeln!(f, "          writes  {}", self.writes)?;
-        writeln!(f, "ratio     {:.2}", self.ratio())?;
+        match self.ratio() {
+            ratio if ratio.is_finite() => writeln!(f, "ratio     {ratio:.2}")?,
+            _ => writeln!(f, "ratio     none, full buckets hold enough")?,
+        }
         writeln!(f, "\n{:<26}PER AGENT  OF THESE 429", "OPERATION")?;
         let mut line = |name: &str, counts: &dyn Fn(&Recorded) -> bool| {
             let throttled = self.per_agent(|request| counts(request) && request.status == Some(429));

@@ -75,7 +75,7 @@ fn what_a_killed_join_leaves_is_private_and_goes_with_the_next_run() {
     others.into_iter().for_each(|other| send(Signal::KILL, other));
     assert_eq!(run.end().code, None);
     let file = bench.site.path("run/flexnode/azcmagent-connect.json");
-    assert_eq!(bench.leaks(), [file.clone()]);
+    assert_eq!(bench.leaks(), std::slice::from_ref(&file));
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
 

@@ -82,7 +82,7 @@ fn no_complaint_about_a_config_repeats_the_secret_in_it() {
         format!("clientSecretCredential: a/{secret}"),
         format!("removeSecretAfterJoin: {secret}"),
         format!("{secret}: clientSecret"),
-        format!("{secret}"),
+        secret.clone(),
         format!("- {secret}"),
         format!("? {secret}"),
         format!("<<: {secret}"),
