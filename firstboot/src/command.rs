@@ -1,11 +1,14 @@
 //! Other programs of the machine: found on PATH, given no secret, never left waiting, killed with the join.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
 use crate::crash;
@@ -50,8 +53,12 @@ impl Commands {
     /// Whether there is such a program on PATH.
     #[must_use]
     pub fn has(&self, program: &str) -> bool {
+        self.find(OsStr::new(program)).is_some()
+    }
+
+    fn find(&self, program: &OsStr) -> Option<PathBuf> {
         let path = self.path.clone().or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-        std::env::split_paths(&path).map(|directory| directory.join(program)).any(|file| {
+        std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| {
             file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
         })
     }
@@ -61,11 +68,40 @@ impl Commands {
     /// # Errors
     /// When it cannot be started, or has not ended after `longest`.
     pub async fn run(&self, program: &str, arguments: &[&str], longest: Duration) -> Result<Said> {
-        let mut command = Command::new(program);
+        let words: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        match self.output(OsStr::new(program), &words, longest).await {
+            Ok(output) => Ok(Said {
+                success: output.status.success(),
+                status: output.status.code(),
+                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let line = format!("{program} {}", arguments.join(" "));
+                let message = format!("`{line}` has not ended after {} s", longest.as_secs());
+                Err(Failure::new(Exit::Transient, message, format!("run `{line}` by hand to see why")).into())
+            }
+            Err(error) => {
+                let hint = format!("see whether {program} is installed and executable: `command -v {program}`");
+                Err(Failure::new(Exit::Local, format!("cannot run {program}: {error}"), hint).into())
+            }
+        }
+    }
+
+    /// The same, for whoever reads the output's bytes.
+    ///
+    /// # Errors
+    /// When it cannot be started; `TimedOut` when it has not ended after `longest`.
+    pub(crate) async fn output(&self, program: &OsStr, arguments: &[&OsStr], longest: Duration) -> io::Result<Output> {
+        // By its path, not by its name: with a PATH of its own the standard library would look for a name after a
+        // fork, whose child holds a copy of our memory until it is found. What is not found fails below.
+        let mut command = Command::new(self.find(program).unwrap_or_else(|| program.into()));
         command
             .args(arguments)
             .stdin(Stdio::null())
-            .kill_on_drop(true)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
             // systemd's own channels are ours, not a child's; and messages are parsed, so they stay in one language.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("CREDENTIALS_DIRECTORY")
@@ -75,25 +111,32 @@ impl Commands {
             command.env("PATH", path);
         }
         crash::point();
-        let output = match tokio::time::timeout(longest, command.output()).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => {
-                let hint = format!("see whether {program} is installed and executable: `command -v {program}`");
-                return Err(Failure::new(Exit::Local, format!("cannot run {program}: {error}"), hint).into());
-            }
-            Err(_) => {
-                let line = format!("{program} {}", arguments.join(" "));
-                let message = format!("`{line}` has not ended after {} s", longest.as_secs());
-                return Err(Failure::new(Exit::Transient, message, format!("run `{line}` by hand to see why")).into());
-            }
-        };
+        let child = command.spawn()?;
+        let group = Group(child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)));
+        let output = tokio::time::timeout(longest, child.wait_with_output()).await;
+        let output = output.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        group.has_ended();
         crash::point();
-        Ok(Said {
-            success: output.status.success(),
-            status: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        Ok(output)
+    }
+}
+
+/// A program and all that it has started: killed together unless it has ended. Azure CLI, for one, is a script that
+/// waits for Python.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // It fails for a group that is gone, which is as good.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 //! Its transport is our own HTTP client (trust, proxy, timeouts) and its retry is none: ours alone decides. Its error
 //! for a certificate that is not trusted would otherwise come after 82 seconds of hidden retries.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -15,14 +17,16 @@ use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport};
 use azure_identity::{
-    AzureCliCredential, AzureCliCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, Executor,
 };
 use reqwest::Client;
 use zeroize::Zeroizing;
 
 use crate::cloud::Authority;
+use crate::command::Commands;
 use crate::config::{Operator, Secret, SecretSource};
 use crate::failure::{Exit, Failure, plain};
+use crate::host::Host;
 use crate::http::{HttpError, Refusal, unreachable_by};
 
 /// The operator as the join uses it; keeps a token in memory until shortly before it expires.
@@ -30,21 +34,19 @@ use crate::http::{HttpError, Refusal, unreachable_by};
 pub struct Credential {
     operator: Operator,
     credentials_directory: Option<PathBuf>,
+    shell: Arc<Shell>,
     client: Client,
     authority: Authority,
     cache: Mutex<Option<(Secret, SystemTime)>>,
 }
 
 impl Credential {
-    /// The operator, signing in at `authority`. `credentials_directory` is systemd's `$CREDENTIALS_DIRECTORY`.
+    /// The operator on `host`, signing in at `authority`.
     #[must_use]
-    pub fn new(
-        operator: Operator,
-        credentials_directory: Option<PathBuf>,
-        client: Client,
-        authority: Authority,
-    ) -> Self {
-        Self { operator, credentials_directory, client, authority, cache: Mutex::default() }
+    pub fn new(operator: Operator, host: &Host, client: Client, authority: Authority) -> Self {
+        let shell = Arc::new(Shell { commands: host.commands.clone(), longest: host.pace.of(LONGEST).max(SHORTEST) });
+        let credentials_directory = host.credentials_directory.clone();
+        Self { operator, credentials_directory, shell, client, authority, cache: Mutex::default() }
     }
 
     /// The secret of the service principal; `None` for Azure CLI.
@@ -111,8 +113,11 @@ impl Credential {
         };
         match &self.operator {
             Operator::AzureCli => {
-                let options =
-                    AzureCliCredentialOptions { tenant_id: self.authority.tenant.clone(), ..Default::default() };
+                let options = AzureCliCredentialOptions {
+                    tenant_id: self.authority.tenant.clone(),
+                    executor: Some(Arc::<Shell>::clone(&self.shell)),
+                    ..Default::default()
+                };
                 let credential = AzureCliCredential::new(Some(options)).map_err(unusable)?;
                 Ok(("Azure CLI".to_owned(), credential))
             }
@@ -184,6 +189,25 @@ fn read_secret(path: &Path, must_be_private: bool) -> Result<Secret, String> {
     }
 }
 
+/// Runs Azure CLI as all programs are run: with a limit, killed with the join, without systemd's channels.
+/// azure_identity's own way would wait for as long as it takes, in a thread that nothing ends.
+#[derive(Debug)]
+struct Shell {
+    commands: Commands,
+    longest: Duration,
+}
+
+/// Azure CLI takes seconds to start, and may have to renew its own token.
+const LONGEST: Duration = Duration::from_secs(60);
+const SHORTEST: Duration = Duration::from_secs(20);
+
+#[async_trait::async_trait]
+impl Executor for Shell {
+    async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> io::Result<Output> {
+        self.commands.output(program, arguments, self.longest).await
+    }
+}
+
 /// azure_identity's transport. It reads JSON even from answers that have none, and then forgets their status, so
 /// those that mean "busy" are told apart here.
 #[derive(Debug)]
@@ -252,6 +276,13 @@ fn typed(host: &str, error: &azure_core::Error) -> HttpError {
 /// Azure CLI's own words, or a shell's. It asks Entra ID itself, so what a network does to it passes; who has to log in
 /// is told so, and where there is no `az`, or an old one, none will come.
 fn said_by_azure_cli(error: &azure_core::Error) -> HttpError {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+    let timed_out = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+    if causes.any(|cause| cause.downcast_ref().is_some_and(timed_out)) {
+        let hint = "run `az account get-access-token` as root to see why";
+        return Failure::new(Exit::Transient, "Azure CLI has not answered in time", hint).into();
+    }
     const FINAL: [&str; 3] = ["az login", "not found on PATH", "Please use Azure CLI"];
     let words = words(error);
     let exit = if FINAL.iter().any(|part| words.contains(part)) { Exit::Denied } else { Exit::Transient };
@@ -262,4 +293,45 @@ fn said_by_azure_cli(error: &azure_core::Error) -> HttpError {
 
 fn words(error: &azure_core::Error) -> String {
     error.to_string().split("\nTo troubleshoot").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::Proxy;
+    use crate::http::Network;
+    use crate::retry::Pace;
+
+    #[tokio::test]
+    async fn azure_cli_that_hangs_is_given_up_and_worth_another_run() {
+        let programs = tempfile::tempdir().unwrap();
+        let az = programs.path().join("az");
+        fs::write(&az, "#!/bin/sh\nsleep 60\n").unwrap();
+        fs::set_permissions(&az, Permissions::from_mode(0o755)).unwrap();
+        let path = Some(format!("{}:/usr/bin:/bin", programs.path().display()).into());
+        let commands = Commands { path, ..Commands::default() };
+        let nowhere = Proxy { http: None, https: None, bypass: Vec::new() };
+        let authority = Authority {
+            login: "https://login.example".to_owned(),
+            audience: "https://arm.example".to_owned(),
+            scope: "https://arm.example/.default".to_owned(),
+            tenant: None,
+        };
+        let credential = Credential {
+            operator: Operator::AzureCli,
+            credentials_directory: None,
+            shell: Arc::new(Shell { commands, longest: Duration::from_millis(50) }),
+            client: Network::new(nowhere, Pace::default()).loopback().unwrap(),
+            authority,
+            cache: Mutex::default(),
+        };
+        let failure = credential.token().await.expect_err("it hangs").into_failure();
+        assert_eq!(
+            (failure.exit(), failure.to_string().as_str()),
+            (Exit::Transient, "Azure CLI has not answered in time")
+        );
+    }
 }

@@ -158,12 +158,7 @@ impl<'a> Join<'a> {
             node,
             machine,
             arm: Arm::new(client.clone(), settings.resource_manager.to_string()),
-            operator: Credential::new(
-                settings.operator.clone(),
-                host.credentials_directory.clone(),
-                client,
-                authority.clone(),
-            ),
+            operator: Credential::new(settings.operator.clone(), host, client, authority.clone()),
             himds: Himds::new(network.loopback()?, &host.himds, &host.himds_tokens),
             network,
             audience: authority.audience.clone(),
@@ -235,7 +230,7 @@ impl<'a> Join<'a> {
     pub(crate) async fn retry<T>(
         &self,
         step: Step,
-        deadline: Duration,
+        schedule: Schedule,
         attempt: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
         let verdict = |error: &anyhow::Error| match Failure::describe(error).0 {
@@ -245,7 +240,7 @@ impl<'a> Join<'a> {
         let tell = |pause: Pause<'_, anyhow::Error>| {
             self.progress.retrying(step, pause.attempt, &format!("{:#}", pause.error), pause.length);
         };
-        retry(Schedule::until(deadline), self.host.pace, attempt, verdict, tell).await
+        retry(schedule, self.host.pace, attempt, verdict, tell).await
     }
 }
 

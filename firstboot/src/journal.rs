@@ -6,10 +6,12 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use crate::failure::plain;
 
-const SOCKET: &str = "/run/systemd/journal/socket";
+/// The journal's socket, on a node.
+pub const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How much a line matters, as syslog counts.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +34,13 @@ enum Sink {
 }
 
 impl Journal {
-    /// The journal if standard error is connected to it (`$JOURNAL_STREAM` says which), and standard error otherwise.
+    /// The journal at `socket` if standard error is connected to it (`$JOURNAL_STREAM` says which), and standard error
+    /// otherwise.
     #[must_use]
-    pub fn from_environment() -> Self {
+    pub fn from_environment(socket: &Path) -> Self {
         let systemd = is_connected_to_journal().then(UnixDatagram::unbound).and_then(Result::ok);
-        match systemd.filter(|socket| socket.connect(SOCKET).is_ok()) {
-            Some(socket) => Self(Sink::Systemd(socket)),
+        match systemd.filter(|datagrams| datagrams.connect(socket).is_ok()) {
+            Some(datagrams) => Self(Sink::Systemd(datagrams)),
             None => Self(Sink::Stderr),
         }
     }

@@ -10,7 +10,7 @@ use flexnode_firstboot::cli::{Cli, Command, Run};
 use flexnode_firstboot::config::{self, Loaded, Operator, SecretSource};
 use flexnode_firstboot::failure::{Exit, Failure};
 use flexnode_firstboot::host::Host;
-use flexnode_firstboot::journal::Journal;
+use flexnode_firstboot::journal::{self, Journal};
 use flexnode_firstboot::notify::Notifier;
 use flexnode_firstboot::progress::Progress;
 use flexnode_firstboot::status::Status;
@@ -47,7 +47,8 @@ fn run(arguments: &Run) -> Exit {
 /// The join, ended cleanly by SIGTERM and SIGINT: what it runs is killed, the file with a secret is removed.
 fn join_until_told_to_end(host: &Host, config: &Loaded) -> Result<Exit> {
     let state = host.path(paths::STATE);
-    let progress = Progress::new(Journal::from_environment(), Notifier::from_environment(), Some(state));
+    let journal = Journal::from_environment(&host.path(journal::SOCKET));
+    let progress = Progress::new(journal, Notifier::from_environment(), Some(state));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let ended = runtime.block_on(async {
         let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -96,6 +97,9 @@ fn host(arguments: &Run) -> Result<Host> {
 }
 
 fn check(config: &Path, config_dir: Option<&Path>) -> Exit {
+    if let Err(error) = leave_no_dump() {
+        return refuse(Exit::Local, &format!("error: {error:#}\nhint: {}", Failure::describe(&error).1));
+    }
     match config::load(config, config_dir) {
         Ok(loaded) => print(&summary(&loaded)),
         Err(problems) => refuse(Exit::BadConfig, &problems.to_string()),

@@ -70,10 +70,14 @@ pub struct Pause<'a, E> {
     pub length: Duration,
 }
 
+/// A server that asks for time has many callers, and tells all of them the same: they come back spread over this much
+/// at least. Azure says "1 second" to a thousand machines although it serves ten of them in that second.
+const CROWD: Duration = Duration::from_secs(10);
+
 /// Tries until it works, until an error is final, or until the next pause would end after the deadline.
 ///
 /// Full jitter (uniform from zero to the bound) spreads a fleet best; a pause that the server asked for is kept
-/// whole, with the jitter on top, or all those told "5 seconds" would come back in the same instant.
+/// whole, with the jitter on top, and no less than ten seconds of it: see `CROWD`.
 ///
 /// # Errors
 /// The last attempt's.
@@ -92,6 +96,9 @@ pub async fn retry<T, E>(
             Err(error) => error,
         };
         let Verdict::Again(asked) = judge(&error) else { return Err(error) };
+        if asked.is_some() {
+            bound = bound.max(schedule.longest.min(CROWD));
+        }
         let length = pace.of(asked.unwrap_or_default() + bound.mul_f64(random()));
         if Instant::now() + length > end {
             return Err(error);
@@ -155,6 +162,16 @@ mod tests {
         // More than there is: give up at once rather than come back early.
         let (attempts, _, total) = run(Schedule::until(100 * SECOND), Some(101 * SECOND)).await;
         assert_eq!((attempts, total), (1, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_that_is_told_the_same_second_does_not_come_back_in_it() {
+        let mut first = Vec::new();
+        for _ in 0..40 {
+            first.push(run(Schedule::until(12 * SECOND), Some(SECOND)).await.1[0]);
+        }
+        let (least, most) = (first.iter().min().unwrap(), first.iter().max().unwrap());
+        assert!(*least >= SECOND && *most <= 11 * SECOND && *most - *least > 5 * SECOND, "{first:?}");
     }
 
     #[tokio::test(start_paused = true)]

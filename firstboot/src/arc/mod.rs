@@ -30,7 +30,9 @@ const QUICK: Duration = Duration::from_secs(60);
 /// When the machine is registered as something else, or cannot be registered.
 pub(crate) async fn register(join: &Join<'_>, cluster: &Cluster) -> Result<String> {
     package::install(join).await?;
-    join.retry(Step::Arc, DEADLINE, async || connect::connect(join, cluster).await).await?;
+    // azcmagent does not say when Azure wants it back, and each of its attempts is several requests.
+    let schedule = Schedule { first: Duration::from_secs(10), ..Schedule::until(DEADLINE) };
+    join.retry(Step::Arc, schedule, async || connect::connect(join, cluster).await).await?;
     identity(join).await
 }
 

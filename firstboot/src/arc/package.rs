@@ -10,6 +10,7 @@ use crate::atomic;
 use crate::failure::{Exit, Failure};
 use crate::join::Join;
 use crate::paths;
+use crate::retry::Schedule;
 use crate::state::Step;
 
 const INSTALL: Duration = Duration::from_secs(5 * 60);
@@ -37,7 +38,7 @@ pub(super) async fn install(join: &Join<'_>) -> Result<()> {
         let hint = format!("`dpkg --configure --pending; dpkg --install {package}` shows why");
         Err(Failure::new(exit, format!("the Arc agent's package cannot be installed: {summary}"), hint).into())
     };
-    join.retry(Step::Arc, DEADLINE, dpkg).await?;
+    join.retry(Step::Arc, Schedule::until(DEADLINE), dpkg).await?;
     atomic::remove(&note)
 }
 

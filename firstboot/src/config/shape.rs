@@ -60,7 +60,15 @@ impl Check<'_> {
         }
         let known: Vec<&str> =
             schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        if let Some(cure) = aks_flex_node::cure(&key) {
+        let resembles = |name: &str| suggest::nearest(name, known.iter().copied()).is_some();
+        if holds_secret(schema) && !resembles(name.split(':').next().unwrap_or_default()) {
+            // What stands beside a secret and is no key may be the secret, its key lost.
+            let hint = format!("quote the value of each key; known here: {}", known.join(", "));
+            self.refuse(
+                section,
+                Flaw::new("holds an unknown key, which is not shown since it may be the secret", hint),
+            );
+        } else if let Some(cure) = aks_flex_node::cure(&key) {
             self.refuse(&key, Flaw::new("a key of AKS Flex Node that has no place here", cure));
         } else if name.contains(':') {
             self.problems.leave_gap(section);
@@ -77,6 +85,11 @@ impl Check<'_> {
     fn refuse(&mut self, key: &str, flaw: Flaw) {
         self.problems.push(Problem { source: self.source.into(), key: key.into(), flaw });
     }
+}
+
+/// Whether one of a section's keys is for a secret.
+fn holds_secret(section: &Value) -> bool {
+    section["properties"].as_object().is_some_and(|keys| keys.values().any(|key| key["writeOnly"] == true))
 }
 
 fn mismatch(expected: &str, value: &Value) -> Flaw {

@@ -3,6 +3,7 @@
 pub mod azcmagent;
 pub mod azure;
 pub mod faults;
+pub mod fleet;
 pub mod join;
 mod kubelet;
 pub mod lab;

@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use flexnode_build::artifact::Arch;
 use flexnode_build::failure::{Class, Failure};
 use flexnode_vm::azcmagent;
+use flexnode_vm::azure::Throttle;
 use flexnode_vm::azure::play::Playground;
+use flexnode_vm::fleet::Fleet;
 use flexnode_vm::join::Site;
 use flexnode_vm::lab::{self, Cache, Order, Wheel};
 use flexnode_vm::standin::StandIn;
@@ -28,6 +30,7 @@ enum Verb {
     Lab(LabArgs),
     Azure(AzureArgs),
     Join(JoinArgs),
+    Fleet(FleetArgs),
 }
 
 /// Make a mirror and a catalog of real programs in DIR
@@ -97,6 +100,29 @@ struct JoinArgs {
     agent: Option<PathBuf>,
 }
 
+/// Join a fleet to an emulated Azure that throttles it, and count what it costs
+///
+/// All agents power on together, work as one operator, and meet the token
+/// buckets of Azure Resource Manager as Microsoft publishes them: 250 reads
+/// and 25 more each second, 200 writes and 10 more each second. The agents are
+/// the product's library, in this process; the Arc agent and systemctl are
+/// stand-ins. The emulator's clock and the agents' pauses run SPEED times as
+/// fast as real time.
+///
+/// The report tells requests per agent, how many were throttled, and the time
+/// over the least that the buckets allow. It goes to stdout, progress to
+/// stderr.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = "Example: cargo run -p flexnode-vm -- fleet --agents 200")]
+struct FleetArgs {
+    /// How many agents
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    agents: u16,
+    /// How fast time passes [default: as fast as this machine can play them]
+    #[arg(long, value_name = "SPEED")]
+    speed: Option<f64>,
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let argv0 = arguments.next().unwrap_or_default();
@@ -110,6 +136,7 @@ fn main() -> ExitCode {
         Verb::Lab(args) => make_lab(args),
         Verb::Azure(args) => emulate_azure(args),
         Verb::Join(args) => join_machine(args),
+        Verb::Fleet(args) => join_fleet(&args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     let (class, hint) = Failure::describe(&error);
@@ -168,6 +195,20 @@ fn join_machine(args: JoinArgs) -> Result<()> {
     std::fs::copy(wheel.program(&cache)?, &kubectl).context("copy kubectl")?;
     std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).context("make kubectl executable")?;
     run(site.kubectl(&kubectl.canonicalize()?).args(["get", "nodes"]))
+}
+
+fn join_fleet(args: &FleetArgs) -> Result<()> {
+    let program = std::env::current_exe().context("find this program")?;
+    let fleet = Fleet { agents: args.agents.into(), throttle: Throttle::arm(), speed: args.speed };
+    let report = fleet.report(&program, &|joined| {
+        if joined % 100 == 0 {
+            eprintln!("fleet: {joined} of {} joined", args.agents);
+        }
+    })?;
+    write!(io::stdout(), "{report}").context("write to standard output")?;
+    let failed = report.ended().failures.len();
+    ensure!(failed == 0, "{failed} agents have not joined");
+    Ok(())
 }
 
 /// Builds the agent in the profile of this program, which lies in that profile's folder.

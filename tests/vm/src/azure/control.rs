@@ -67,6 +67,12 @@ impl Emulator {
         self.requests().into_iter().filter(|request| request.operation == operation).collect()
     }
 
+    /// Every token that was issued so far. They are secrets: for a search where they must not be.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.state().issued.clone()
+    }
+
     /// Forgets the requests so far.
     pub fn forget_requests(&self) {
         self.shared.log.clear();

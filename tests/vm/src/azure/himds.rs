@@ -76,6 +76,8 @@ struct Memory {
     challenges: HashMap<String, Challenge>,
     /// Content of the file that stands for the service manager.
     start: Vec<u8>,
+    /// The secret of every challenge so far, met or not.
+    secrets: Vec<String>,
 }
 
 struct Challenge {
@@ -101,6 +103,10 @@ impl Site {
         let challenges = std::mem::take(&mut memory.challenges);
         challenges.keys().for_each(|name| self.remove(name));
         memory.cache.clear();
+    }
+
+    pub(super) fn secrets(&self) -> Vec<String> {
+        self.memory().secrets.clone()
     }
 
     fn start(&self) -> Vec<u8> {
@@ -135,6 +141,7 @@ impl Site {
             self.remove(&name);
         }
         let named = self.named.join(&name);
+        memory.secrets.push(secret.clone());
         memory.challenges.insert(name, Challenge { secret, made: now });
         Ok(named)
     }

@@ -222,6 +222,12 @@ impl Himds {
     pub fn restart(&self) {
         self.site.restart();
     }
+
+    /// The secret of every challenge so far, for a search where they must not be.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        self.site.secrets()
+    }
 }
 
 impl Drop for Himds {

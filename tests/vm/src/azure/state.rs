@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) limits: Limits,
     pub(super) lifetimes: Lifetimes,
     pub(super) cached_tokens_are_stale: bool,
+    /// Every token so far.
+    pub(super) issued: Vec<String>,
     sequence: u64,
 }
 
@@ -84,6 +86,7 @@ impl State {
             limits,
             lifetimes,
             cached_tokens_are_stale,
+            issued: Vec::new(),
             sequence: 0,
         };
         for subscription in subscriptions {
@@ -192,7 +195,9 @@ impl State {
             xms_mirid: to.machine.map(str::to_owned),
             sequence: self.next(),
         };
-        Ok(Issued { token: self.signer.sign(&claims)?, claims })
+        let token = self.signer.sign(&claims)?;
+        self.issued.push(token.clone());
+        Ok(Issued { token, claims })
     }
 
     /// Whether tokens are issued for this resource.

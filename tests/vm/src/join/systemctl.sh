@@ -3,7 +3,7 @@
 # each call. Real systemd takes its place where nodes really boot.
 units=$FLEXNODE_LAB/units
 root=$FLEXNODE_LAB/root
-mkdir -p "$units"
+[ -d "$units" ] || mkdir -p "$units"
 echo "$*" >>"$FLEXNODE_LAB/systemctl.log"
 verb='' unit=''
 for word in "$@"; do
