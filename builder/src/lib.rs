@@ -19,6 +19,7 @@ pub mod progress;
 pub mod render;
 pub mod request;
 pub mod resolve;
+pub mod root;
 pub mod spec;
 pub mod stage;
 pub mod target;
