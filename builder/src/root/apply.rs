@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::entrance::{Mounts, Root};
 use super::install::install;
-use super::plan::{Plan, Step};
+use super::plan::Plan;
 use super::state::State;
+use super::step::Step;
 use super::{fit, room};
 use crate::bundle::Verified;
 use crate::digest::Digest;
@@ -51,8 +52,10 @@ pub fn apply(bundle: &Verified, path: &Path, options: Options, progress: &Progre
     fit::check(bundle.manifest(), &root, options.any_release)?;
     let state = State::read(&root)?;
     let plan = Plan::new(bundle, &root, &state, options.force, progress)?;
-    room::writable(&root, &plan.steps)?;
-    room::check(&root, &plan, &state)?;
+    if !plan.is_done(&state) {
+        room::writable(&root, &plan.steps)?;
+        room::check(&root, &plan, &state)?;
+    }
     if !options.dry_run {
         install(bundle, &root, &state, &plan, progress)?;
     }

@@ -8,9 +8,10 @@ use rustix::io::Errno;
 
 use super::entrance::Root;
 use super::journal::Journal;
-use super::plan::{Action, Plan, Step};
+use super::plan::Plan;
 use super::seen::split;
 use super::state::{self, State};
+use super::step::{Action, Step};
 use super::sync::{hand_over, while_syncing};
 use super::{remove, write};
 use crate::bundle::{Kind, Verified};
@@ -25,7 +26,7 @@ use crate::progress::{Progress, Task};
 pub(super) fn install(bundle: &Verified, root: &Root, state: &State, plan: &Plan, progress: &Progress) -> Result<()> {
     state.sweep(root)?;
     remove::finish(root)?;
-    if !plan.changes() && state.journal.is_none() && state.record.as_ref() == Some(&plan.record) {
+    if plan.is_done(state) {
         return Ok(());
     }
     let prepared = prepare(root, state, plan).and_then(|()| {
@@ -35,10 +36,12 @@ pub(super) fn install(bundle: &Verified, root: &Root, state: &State, plan: &Plan
     if let Err(error) = prepared {
         return Err(roll_back(root, state, plan, error, progress));
     }
-    commit(root, state, plan).context("half of the files are new; the same command again completes them")
+    commit(root, state, plan).with_context(|| {
+        Failure::new(Class::Local, "not all files are in their places yet").hint("the same command again completes it")
+    })
 }
 
-/// Notes what may be there from now on.
+/// Notes what may be there from now on, and what will be there in the end.
 fn prepare(root: &Root, state: &State, plan: &Plan) -> Result<()> {
     for path in ["var", "var/lib", state::DIRECTORY] {
         if root.directory(path)?.is_none() {
@@ -49,9 +52,11 @@ fn prepare(root: &Root, state: &State, plan: &Plan) -> Result<()> {
     }
     if plan.changes() {
         let journal = Journal::new(state.journal.as_ref(), &plan.record);
-        state::save(root, state::JOURNAL, &journal, plan.record.epoch)?;
+        state::stage(root, state::JOURNAL, &journal, plan.record.epoch)?;
+        state::publish(root, state::JOURNAL)?;
     }
-    Ok(())
+    // Before the first file appears: after that, a full disk would be one too late.
+    state::stage(root, state::RECORD, &plan.record, plan.record.epoch)
 }
 
 /// Makes directories, and writes every file and link under its temporary name.
@@ -81,7 +86,7 @@ fn stage(bundle: &Verified, root: &Root, plan: &Plan, task: &Task) -> Result<()>
     })
 }
 
-/// Lets everything appear, takes away what goes, and writes the record.
+/// Lets everything appear, takes away what goes, and lets the record follow.
 fn commit(root: &Root, state: &State, plan: &Plan) -> Result<()> {
     let mut touched = BTreeSet::new();
     for step in plan.steps.iter().filter(|step| step.is_change()) {
@@ -105,7 +110,7 @@ fn commit(root: &Root, state: &State, plan: &Plan) -> Result<()> {
     for path in &touched {
         write::sync_directory(root, path)?;
     }
-    state::save(root, state::RECORD, &plan.record, plan.record.epoch)?;
+    state::publish(root, state::RECORD)?;
     state::discard(root, state::JOURNAL)
 }
 

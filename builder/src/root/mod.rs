@@ -16,12 +16,13 @@ mod remove;
 mod room;
 mod seen;
 mod state;
+mod step;
 mod sync;
 mod verify;
 mod write;
 
 pub use self::apply::{Applied, Options as Applying, apply};
-pub use self::plan::{Action, Step};
 pub use self::record::{Owner, Record};
 pub use self::remove::{Options as Removing, Removed, remove};
+pub use self::step::{Action, Step};
 pub use self::verify::{Finding, Problem, Report, verify};

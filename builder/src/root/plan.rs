@@ -1,10 +1,8 @@
 //! What an apply will do: each path of the bundle against what was installed and what is there now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use anyhow::{Error, Result};
-use serde::Serialize;
 
 use super::entrance::Root;
 use super::known::Known;
@@ -12,6 +10,7 @@ use super::record::{FORMAT, Installed, Owner, Record};
 use super::removal::Removal;
 use super::seen::Seen;
 use super::state::{self, State};
+use super::step::{Action, Step};
 use crate::bundle::{Item, Kind, Verified};
 use crate::failure::{Class, Failure};
 use crate::overlay::{Mode, OverlayPath};
@@ -19,75 +18,6 @@ use crate::progress::Progress;
 
 /// What the bundle's version of a file is called, where the operator's was kept.
 const BESIDE: &str = ".flexnode-new";
-
-/// One change, or one thing that is left although it differs.
-#[derive(Debug, Clone, Serialize)]
-pub struct Step {
-    /// What happens.
-    pub action: Action,
-    /// To what.
-    pub path: OverlayPath,
-    /// What is put there, or taken away.
-    #[serde(flatten)]
-    pub kind: Kind,
-    /// Why, where that is not plain.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<&'static str>,
-    /// The member of the bundle that has the content.
-    #[serde(skip)]
-    pub(super) from: OverlayPath,
-}
-
-/// What happens to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Nothing was there.
-    Install,
-    /// What was there is ours, or damaged.
-    Replace,
-    /// What is there is the operator's and stays.
-    Keep,
-    /// The bundle's version of something that was kept.
-    Beside,
-    /// It goes.
-    Remove,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Install => "install",
-            Self::Replace => "replace",
-            Self::Keep => "keep",
-            Self::Beside => "beside",
-            Self::Remove => "remove",
-        })
-    }
-}
-
-impl Step {
-    /// Whether it changes anything.
-    #[must_use]
-    pub fn is_change(&self) -> bool {
-        self.action != Action::Keep
-    }
-
-    /// The path whose content it is about: for what goes beside a file, that file.
-    #[must_use]
-    pub fn source(&self) -> &OverlayPath {
-        &self.from
-    }
-
-    /// Whether something is written.
-    pub(super) fn writes(&self) -> bool {
-        matches!(self.action, Action::Install | Action::Replace | Action::Beside)
-    }
-
-    pub(super) fn is_directory(&self) -> bool {
-        matches!(self.kind, Kind::Directory { .. })
-    }
-}
 
 /// All steps, and the record of what is there after them.
 #[derive(Debug)]
@@ -127,6 +57,11 @@ impl Plan {
     /// Whether anything but the record has to change.
     pub(super) fn changes(&self) -> bool {
         self.steps.iter().any(Step::is_change)
+    }
+
+    /// Whether all is as the plan wants it, the record too.
+    pub(super) fn is_done(&self, state: &State) -> bool {
+        !self.changes() && state.journal.is_none() && state.record.as_ref() == Some(&self.record)
     }
 }
 

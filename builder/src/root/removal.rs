@@ -6,9 +6,10 @@ use anyhow::{Error, Result};
 
 use super::entrance::Root;
 use super::known::Known;
-use super::plan::{Action, Step, fixed};
+use super::plan::fixed;
 use super::seen::Seen;
 use super::state;
+use super::step::{Action, Step};
 use super::write::temporary;
 use crate::bundle::Kind;
 use crate::failure::Failure;

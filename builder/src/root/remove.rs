@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::entrance::{Mounts, Root};
 use super::known::{Known, mounts};
-use super::plan::{Action, Step, refuse_obstacles};
+use super::plan::refuse_obstacles;
 use super::removal::Removal;
 use super::seen::split;
 use super::state::{self, State};
+use super::step::{Action, Step};
 use super::{room, write};
 use crate::bundle::Kind;
 use crate::overlay::Mode;

@@ -9,9 +9,10 @@ use rustix::fs::{Access, AtFlags, accessat, fstat, fstatvfs};
 use rustix::io::Errno;
 
 use super::entrance::Root;
-use super::plan::{Plan, Step};
+use super::plan::Plan;
 use super::seen::split;
 use super::state::{self, State};
+use super::step::Step;
 use crate::failure::{Class, Failure};
 
 /// What one filesystem has to take.

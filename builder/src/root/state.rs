@@ -12,7 +12,7 @@ use super::journal::Journal;
 use super::record::{Owner, Record};
 use super::seen::{read, split, stat};
 use super::write;
-use crate::overlay::{Mode, OverlayPath};
+use crate::overlay::Mode;
 
 /// The directory that record and journal lie in; firstboot's state does too.
 pub(super) const DIRECTORY: &str = "var/lib/flexnode";
@@ -99,17 +99,23 @@ impl State {
     }
 }
 
-/// Writes one of the two documents, durably.
+/// Writes one of the two documents beside its place, durably: it is on the disk and appears with [`publish`].
 ///
 /// # Errors
-/// When it cannot be written; what was there before stays then.
-pub(super) fn save(root: &Root, path: &'static str, document: &impl Serialize, epoch: u64) -> Result<()> {
+/// When it cannot be written.
+pub(super) fn stage(root: &Root, path: &'static str, document: &impl Serialize, epoch: u64) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(document).context("encoding the record")?;
     json.push(b'\n');
-    let path: OverlayPath = path.parse()?;
-    let file = write::file(root, &path, Mode::FILE, Owner::current(), epoch, &mut json.as_slice())?;
-    file.sync_all().with_context(|| format!("syncing {}", root.show(path.as_str())))?;
-    write::publish(root, &path)?;
+    let file = write::file(root, &path.parse()?, Mode::FILE, Owner::current(), epoch, &mut json.as_slice())?;
+    file.sync_all().with_context(|| format!("syncing {}", root.show(path)))
+}
+
+/// Lets a staged document appear, durably.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub(super) fn publish(root: &Root, path: &'static str) -> Result<()> {
+    write::publish(root, &path.parse()?)?;
     write::sync_directory(root, DIRECTORY)
 }
 
@@ -134,6 +140,10 @@ pub(super) fn discard(root: &Root, path: &str) -> Result<()> {
 pub(super) fn remove_temporary(root: &Root, path: &str) -> Result<()> {
     let (above, name) = split(path);
     let Some(dir) = root.directory(above)? else { return Ok(()) };
+    // Looked at first: even where there is nothing to remove, a read-only filesystem would refuse.
+    if stat(&dir, &write::temporary(name))?.is_none() {
+        return Ok(());
+    }
     match unlinkat(&dir, write::temporary(name), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("removing {}", root.show(&write::beside(path)))),
