@@ -1,5 +1,6 @@
 //! The bundle: a plain overlay in a tar.zst whose first member says what every other member must be.
 
+mod ahead;
 pub mod diff;
 mod frames;
 pub mod inspect;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Error, Result, bail};
 
+use super::ahead::Ahead;
 use super::frames::Frames;
 use super::manifest::{MANIFEST_PATH, Manifest};
 use super::source::Source;
@@ -16,7 +17,7 @@ use crate::failure::{Class, Failure};
 const MAX_MANIFEST: u64 = 8 << 20;
 
 /// A member of the archive.
-pub type Member<'a> = tar::Entry<'a, Frames>;
+pub type Member<'a> = tar::Entry<'a, Ahead<Frames>>;
 
 /// A bundle whose manifest has been read.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Bundle {
     /// When it is no bundle, or one of another format.
     pub fn manifest(path: &Path) -> Result<Manifest> {
         let source = Source::open(path)?;
-        let mut archive = tar::Archive::new(Frames::new(source.reader())?);
+        let mut archive = tar::Archive::new(Ahead::new(Frames::new(source.reader())?));
         let mut members = archive.entries().map_err(|error| damaged(&source, error))?;
         let first = members.next().ok_or_else(|| no_bundle(&source, "the archive is empty"))?;
         Ok(parse_manifest(&source, first.map_err(|error| damaged(&source, error))?)?.0)
@@ -57,7 +58,7 @@ impl Bundle {
     /// # Errors
     /// As above.
     pub fn walk_source(source: &Source, mut visit: impl FnMut(&Manifest, Member<'_>) -> Result<()>) -> Result<Self> {
-        let mut archive = tar::Archive::new(Frames::new(source.reader())?);
+        let mut archive = tar::Archive::new(Ahead::new(Frames::new(source.reader())?));
         let mut first = None;
         for member in archive.entries().map_err(|error| damaged(source, error))? {
             let member = member.map_err(|error| damaged(source, error))?;
@@ -80,7 +81,7 @@ impl Bundle {
                 _ => {}
             }
         }
-        let (archive, padding) = rest.finish().map_err(|error| damaged(source, error))?;
+        let (archive, padding) = rest.finish().and_then(Frames::finish).map_err(|error| damaged(source, error))?;
         Ok(Self { manifest, json, archive, padding })
     }
 }
