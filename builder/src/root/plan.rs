@@ -146,7 +146,8 @@ impl Planner<'_> {
             self.step(Action::Install, &path, &kind, None);
         }
         if made || listed.is_some() {
-            self.record(path, kind, made, None);
+            let implied = listed.is_none() && !is_state;
+            self.files.insert(path.clone(), Installed { path, kind, implied, made, kept: None });
         }
         Ok(())
     }
@@ -182,7 +183,7 @@ impl Planner<'_> {
                 }
             },
         }
-        self.record(path.clone(), kind.clone(), false, None);
+        self.record(path.clone(), kind.clone(), None);
         Ok(())
     }
 
@@ -192,7 +193,7 @@ impl Planner<'_> {
         let ours = self.known.get(path);
         if ours.is_some_and(|ours| ours.includes(seen)) {
             self.step(Action::Replace, path, kind, None);
-            self.record(path.clone(), kind.clone(), false, None);
+            self.record(path.clone(), kind.clone(), None);
             return Ok(());
         }
         let beside: OverlayPath = format!("{path}{BESIDE}").parse()?;
@@ -203,7 +204,7 @@ impl Planner<'_> {
             self.step(Action::Keep, path, kind, Some("changed here, and the bundle's is the one it was before"));
             if self.known.get(&beside).is_some() && self.root.look(beside.as_str())? != Seen::Nothing {
                 self.wanted.insert(beside.clone());
-                self.record(beside, kind.clone(), false, None);
+                self.record(beside, kind.clone(), None);
             }
         } else {
             let why = if ours.is_some() { "changed here" } else { "it was here before" };
@@ -221,9 +222,9 @@ impl Planner<'_> {
                 Err(error) => return self.obstacle(error),
             }
             self.wanted.insert(beside.clone());
-            self.record(beside, kind.clone(), false, None);
+            self.record(beside, kind.clone(), None);
         }
-        self.record(path.clone(), kind.clone(), false, Some(seen));
+        self.record(path.clone(), kind.clone(), Some(seen));
         Ok(())
     }
 
@@ -234,7 +235,8 @@ impl Planner<'_> {
         self.obstacles.extend(removal.obstacles);
         // A directory of ours that others use by now stays ours, for the day when they are gone.
         for (path, mode) in removal.occupied {
-            self.record(path, Kind::Directory { mode }, true, None);
+            let kind = Kind::Directory { mode };
+            self.files.insert(path.clone(), Installed { path, kind, implied: true, made: true, kept: None });
         }
         Ok(())
     }
@@ -258,9 +260,9 @@ impl Planner<'_> {
         self.steps.push(Step { action, path: path.clone(), kind: kind.clone(), why, from: path.clone() });
     }
 
-    fn record(&mut self, path: OverlayPath, kind: Kind, made: bool, kept: Option<&Seen>) {
-        let installed = Installed { path: path.clone(), kind, made, kept: kept.map(Seen::fingerprint) };
-        self.files.insert(path, installed);
+    fn record(&mut self, path: OverlayPath, kind: Kind, kept: Option<&Seen>) {
+        let kept = kept.map(Seen::fingerprint);
+        self.files.insert(path.clone(), Installed { path, kind, implied: false, made: false, kept });
     }
 
     fn in_the_way(&self, path: &OverlayPath, seen: &Seen, hint: &str) -> Error {

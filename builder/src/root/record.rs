@@ -46,6 +46,9 @@ pub struct Installed {
     /// What the bundle has for that path.
     #[serde(flatten)]
     pub kind: Kind,
+    /// A directory that the bundle does not list: the distribution's, although it was not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub implied: bool,
     /// A directory that was not there before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub made: bool,

@@ -185,10 +185,14 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// In directories that only the bundle made; where nodes keep their configuration and state, others write too.
+    /// In directories that are the bundle's and were not there before; where nodes keep their configuration and state,
+    /// and in those of the distribution, others write too.
     fn extra(&mut self, record: &Record) -> Result<()> {
         let known: BTreeSet<&str> = record.files.iter().map(|file| file.path.as_str()).collect();
-        let ours = record.files.iter().filter(|file| file.made && matches!(file.kind, Kind::Directory { .. }));
+        let ours = record
+            .files
+            .iter()
+            .filter(|file| file.made && !file.implied && matches!(file.kind, Kind::Directory { .. }));
         for directory in ours.map(|file| file.path.as_str()).filter(|path| !is_configuration(path)) {
             // One that is blocked or missing was found already.
             let Ok(Some(names)) = self.root.names(directory) else { continue };

@@ -274,6 +274,12 @@ fn a_damaged_record_is_an_error_with_a_cure_and_never_overlooked() {
     }
     // The cure cures.
     fs::rename(&record, root.join("aside")).unwrap();
+    fs::write(root.join("var/lib/flexnode/applying.json"), "{\"version\":1,").unwrap();
+    for command in [&mut applying(&bundle, &root), &mut on_root("verify", &root), &mut on_root("remove", &root)] {
+        let stderr = refused(command, 1);
+        assert!(stderr.contains("applying.json is damaged") && stderr.contains("hint: move it away"), "{stderr}");
+    }
+    fs::remove_file(root.join("var/lib/flexnode/applying.json")).unwrap();
     apply(&bundle, &root);
     run(&mut on_root("verify", &root));
 }

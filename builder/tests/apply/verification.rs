@@ -30,6 +30,19 @@ fn a_root_as_it_was_installed_has_no_findings_and_is_not_touched() {
 }
 
 #[test]
+fn directories_of_the_distribution_are_nobodys_alone_though_we_had_to_make_them() {
+    let dir = scratch();
+    let root = root(dir.path(), "root");
+    fs::remove_dir(root.join("opt")).unwrap();
+    run(&mut applying(&bundle(dir.path(), "bundle.tar.zst", OLD), &root));
+    fs::create_dir(root.join("opt/another")).unwrap();
+    assert_eq!(findings(&root), (0, String::new()));
+    fs::remove_dir(root.join("opt/another")).unwrap();
+    run(&mut on_root("remove", &root));
+    assert!(!root.join("opt").exists());
+}
+
+#[test]
 fn every_kind_of_difference_is_found() {
     let dir = scratch();
     let root = installed(dir.path(), "root", OLD);
