@@ -52,7 +52,8 @@ const DIFFERENT: u8 = 7;
 ///
 ///   tar --zstd -xpf bundle.tar.zst -C /
 ///
-/// is a complete installation. Nothing is downloaded at boot.
+/// is a complete installation. Nothing is downloaded at boot. `flexnode-build
+/// apply` does the same, checks every byte first, and upgrades and removes.
 #[derive(Debug, Parser)]
 #[command(
     name = "flexnode-build",

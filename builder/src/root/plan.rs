@@ -103,6 +103,10 @@ fn refuse_reserved(path: &OverlayPath) -> Result<()> {
         let message = format!("the bundle has a file /{path}, a name that apply needs for itself");
         return Err(Failure::new(Class::BadBundle, message).hint("build it again with another path").into());
     }
+    if is_configuration(text) && format!("{path}{BESIDE}").parse::<OverlayPath>().is_err() {
+        let message = format!("the bundle has a file /{path}, which leaves no room for a name beside it");
+        return Err(Failure::new(Class::BadBundle, message).hint("build it again with a shorter path").into());
+    }
     Ok(())
 }
 

@@ -164,6 +164,7 @@ fn a_bundle_that_leads_astray_itself_is_refused() {
     for (path, words) in [
         ("var/lib/flexnode/applied.json", "a name that apply needs for itself"),
         ("etc/x.flexnode-new", "a name that apply needs for itself"),
+        (&format!("etc/{}", "x".repeat(230)), "leaves no room for a name beside it"),
     ] {
         let bundle = bundle(dir.path(), "reserved.tar.zst", &[(path, "0644", "x")]);
         let before = tree(&root);

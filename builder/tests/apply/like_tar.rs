@@ -29,6 +29,30 @@ fn it_gives_what_tar_gives_byte_for_byte_and_mode_for_mode() {
 }
 
 #[test]
+fn long_names_empty_files_and_large_ones_are_as_from_tar_too() {
+    let dir = scratch();
+    let (deep, long) = (format!("opt/{}name", "long/".repeat(40)), format!("usr/{}", "n".repeat(230)));
+    // Large enough for several chunks of whatever reads it, and not alike in any two of them.
+    let large: String = (0..600_000).map(|n| format!("{n:x}\n")).collect();
+    let files = [
+        (deep.as_str(), "0644", "deep"),
+        (&long, "0755", "long"),
+        ("usr/empty", "0400", ""),
+        ("usr/large", "0644", &large),
+    ];
+    let mut sorted = files;
+    sorted.sort_unstable();
+    let bundle = bundle(dir.path(), "bundle.tar.zst", &sorted);
+    let (ours, tars) = (root(dir.path(), "ours"), root(dir.path(), "tars"));
+    run(Command::new("tar").args(["--zstd", "-xpf"]).arg(&bundle).arg("-C").arg(&tars));
+    apply(&bundle, &ours);
+    assert_eq!(tree_but_state(&ours), tree_but_state(&tars));
+    assert_eq!(apply(&bundle, &ours), "");
+    super::remove(&ours);
+    assert_eq!(tree(&ours), tree(&root(dir.path(), "bare")));
+}
+
+#[test]
 fn a_second_apply_touches_nothing_and_says_so() {
     let dir = scratch();
     let root = installed(dir.path(), "root", OLD);
