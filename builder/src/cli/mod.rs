@@ -4,6 +4,7 @@ mod apply;
 mod args;
 mod build;
 mod catalog;
+mod check_root;
 mod fetch;
 mod generate;
 mod lock;
@@ -38,7 +39,8 @@ Exit codes:
   1  this machine failed       5  a digest or a program was refused
   2  wrong usage or spec       6  a bundle is damaged or no bundle
   3  versions do not resolve   7  bundles differ (diff --exit-code),
-                                  or a root and its record (verify --root)";
+                                  or a root and its record (verify --root)
+                               8  a root is not fit (check-root)";
 
 /// Exit code for what differs, where the caller wants to know that way.
 const DIFFERENT: u8 = 7;
@@ -103,6 +105,7 @@ enum Verb {
     Diff(look::DiffArgs),
     Apply(apply::ApplyArgs),
     Remove(remove::RemoveArgs),
+    CheckRoot(check_root::CheckRootArgs),
     /// Print the JSON Schema of the spec file
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
@@ -150,6 +153,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Verb::Diff(args)) => look::diff(&args, output),
         Some(Verb::Apply(args)) => apply::run(&args, output),
         Some(Verb::Remove(args)) => remove::run(&args, output),
+        Some(Verb::CheckRoot(args)) => check_root::run(&args, output),
         Some(Verb::Schema(args)) => schema::run(&args),
         Some(Verb::Completions(args)) => generate::completions(&args),
         Some(Verb::Man(args)) => generate::man(&args),
