@@ -23,6 +23,7 @@ pub mod render;
 pub mod request;
 pub mod resolve;
 pub mod root;
+pub mod seal;
 pub mod spec;
 pub mod stage;
 pub mod target;

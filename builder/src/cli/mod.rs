@@ -11,6 +11,7 @@ mod lock;
 mod look;
 mod remove;
 mod schema;
+mod seal;
 mod verify;
 
 use std::io::Write as _;
@@ -40,7 +41,7 @@ Exit codes:
   2  wrong usage or spec       6  a bundle is damaged or no bundle
   3  versions do not resolve   7  bundles differ (diff --exit-code),
                                   or a root and its record (verify --root)
-                               8  a root is not fit (check-root)";
+                               8  a root is not fit (check-root, seal)";
 
 /// Exit code for what differs, where the caller wants to know that way.
 const DIFFERENT: u8 = 7;
@@ -106,6 +107,7 @@ enum Verb {
     Apply(apply::ApplyArgs),
     Remove(remove::RemoveArgs),
     CheckRoot(check_root::CheckRootArgs),
+    Seal(seal::SealArgs),
     /// Print the JSON Schema of the spec file
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
@@ -154,6 +156,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Verb::Apply(args)) => apply::run(&args, output),
         Some(Verb::Remove(args)) => remove::run(&args, output),
         Some(Verb::CheckRoot(args)) => check_root::run(&args, output),
+        Some(Verb::Seal(args)) => seal::run(&args, output),
         Some(Verb::Schema(args)) => schema::run(&args),
         Some(Verb::Completions(args)) => generate::completions(&args),
         Some(Verb::Man(args)) => generate::man(&args),
