@@ -6,8 +6,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::Output;
-use crate::bundle::{Kind, Source, Verified};
+use crate::bundle::{Kind, Manifest, Source, Verified};
+use crate::check_root::{Needs, check};
+use crate::finding::Severity;
+use crate::image_root::ImageRoot;
+use crate::progress::Progress;
 use crate::root::{self, Action, Applying, Step};
+use crate::text::printable;
 
 /// Install a bundle in a node's root, or in an image's
 ///
@@ -75,8 +80,23 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> Result<ExitCode> {
         let (path, beside) = (step.source(), &step.path);
         progress.warn(&format!("{path} is not the bundle's and stays: merge {beside} into it by hand"));
     }
+    if !args.dry_run {
+        warn_of_an_unfit_root(&args.root, bundle.manifest(), &progress);
+    }
     progress.note(&format!("{}: {}", args.root.display(), summary(&applied.steps, args.dry_run)));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The bundle is installed, and what only the distribution has may still be missing; `check-root` says the same.
+fn warn_of_an_unfit_root(path: &Path, manifest: &Manifest, progress: &Progress) {
+    let needs = Needs { bytes: 0, ..Needs::of(manifest) };
+    let findings = ImageRoot::open(path).and_then(|root| check(&root, &needs)).unwrap_or_else(|error| {
+        progress.warn(&printable(&format!("whether the root has what a node needs is not known: {error:#}")));
+        Vec::new()
+    });
+    for finding in findings.iter().filter(|finding| finding.severity < Severity::Note) {
+        progress.warn(&printable(&format!("{}; cure: {}", finding.message, finding.cure)));
+    }
 }
 
 /// One line for each step.
