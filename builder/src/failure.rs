@@ -17,6 +17,8 @@ pub enum Class {
     Verification = 5,
     /// A bundle is damaged or no bundle.
     BadBundle = 6,
+    /// A root lacks what a node needs, or holds what an image must not.
+    UnfitRoot = 8,
 }
 
 /// A failure with its class and, where there is one, its cure. Travels inside `anyhow::Error`.

@@ -102,6 +102,8 @@ impl Mode {
     pub const FILE: Self = Self(0o644);
     /// rwxr-xr-x
     pub const DIRECTORY: Self = Self(0o755);
+    /// rwx------
+    pub const PRIVATE_DIRECTORY: Self = Self(0o700);
     /// What every symbolic link has.
     pub const LINK: Self = Self(0o777);
 

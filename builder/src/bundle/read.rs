@@ -1,33 +1,35 @@
 //! Reads a bundle as a stream: manifest first, then one member after another, bounded in memory and size.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Error, Result, bail};
 
+use super::ahead::Ahead;
+use super::frames::Frames;
 use super::manifest::{MANIFEST_PATH, Manifest};
-use crate::digest::{Digest, HashingReader};
+use super::source::Source;
+use crate::digest::Digest;
 use crate::failure::{Class, Failure};
-
-/// The largest window that we (and stock zstd) decode.
-const WINDOW_LOG_MAX: u32 = 27;
 
 /// No manifest is larger.
 const MAX_MANIFEST: u64 = 8 << 20;
 
-type Archive = tar::Archive<zstd::Decoder<'static, BufReader<HashingReader<File>>>>;
-
 /// A member of the archive.
-pub type Member<'a> = tar::Entry<'a, zstd::Decoder<'static, BufReader<HashingReader<File>>>>;
+pub type Member<'a> = tar::Entry<'a, Ahead<Frames>>;
 
 /// A bundle whose manifest has been read.
 #[derive(Debug)]
 pub struct Bundle {
     /// What it says of itself.
     pub manifest: Manifest,
+    /// Its bundle.json as it is in the archive.
+    pub json: String,
     /// Digest and length of the archive as read.
     pub archive: (Digest, u64),
+    /// How many zero bytes follow the archive, as they do on a device.
+    pub padding: u64,
 }
 
 impl Bundle {
@@ -36,79 +38,78 @@ impl Bundle {
     /// # Errors
     /// When it is no bundle, or one of another format.
     pub fn manifest(path: &Path) -> Result<Manifest> {
-        let mut archive = open(path)?;
-        let mut members = archive.entries().map_err(|error| damaged(path, error))?;
-        let first = members.next().ok_or_else(|| no_bundle(path, "the archive is empty"))?;
-        parse_manifest(path, first.map_err(|error| damaged(path, error))?)
+        let source = Source::open(path)?;
+        let mut archive = tar::Archive::new(Ahead::new(Frames::new(source.reader())?));
+        let mut members = archive.entries().map_err(|error| damaged(&source, error))?;
+        let first = members.next().ok_or_else(|| no_bundle(&source, "the archive is empty"))?;
+        Ok(parse_manifest(&source, first.map_err(|error| damaged(&source, error))?)?.0)
     }
 
     /// Reads the whole bundle once; `visit` sees every member after the manifest, in the archive's order.
     ///
     /// # Errors
     /// When it is no bundle, is damaged, or `visit` fails.
-    pub fn walk(path: &Path, mut visit: impl FnMut(&Manifest, Member<'_>) -> Result<()>) -> Result<Self> {
-        let mut archive = open(path)?;
-        let mut manifest = None;
-        for member in archive.entries().map_err(|error| damaged(path, error))? {
-            let member = member.map_err(|error| damaged(path, error))?;
-            match &manifest {
-                None => manifest = Some(parse_manifest(path, member)?),
-                Some(manifest) => visit(manifest, member)?,
+    pub fn walk(path: &Path, visit: impl FnMut(&Manifest, Member<'_>) -> Result<()>) -> Result<Self> {
+        Self::walk_source(&Source::open(path)?, visit)
+    }
+
+    /// The same for a bundle that is already open.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn walk_source(source: &Source, mut visit: impl FnMut(&Manifest, Member<'_>) -> Result<()>) -> Result<Self> {
+        let mut archive = tar::Archive::new(Ahead::new(Frames::new(source.reader())?));
+        let mut first = None;
+        for member in archive.entries().map_err(|error| damaged(source, error))? {
+            let member = member.map_err(|error| damaged(source, error))?;
+            match &first {
+                None => first = Some(parse_manifest(source, member)?),
+                Some((manifest, _)) => visit(manifest, member)?,
             }
         }
-        let manifest = manifest.ok_or_else(|| no_bundle(path, "the archive is empty"))?;
+        let (manifest, json) = first.ok_or_else(|| no_bundle(source, "the archive is empty"))?;
 
         // tar stops at its end mark: read on, so that what follows is decoded, checked and hashed too.
         let mut rest = archive.into_inner();
         let mut buffer = [0; 8192];
         loop {
-            match rest.read(&mut buffer).map_err(|error| damaged(path, error))? {
+            match rest.read(&mut buffer).map_err(|error| damaged(source, error))? {
                 0 => break,
                 n if buffer[..n].iter().any(|byte| *byte != 0) => {
-                    bail!(no_bundle(path, "there is data after the end of the archive"));
+                    bail!(no_bundle(source, "there is data after the end of the archive"));
                 }
                 _ => {}
             }
         }
-        let mut compressed = rest.finish().into_inner();
-        io::copy(&mut compressed, &mut io::sink()).with_context(|| format!("reading {}", path.display()))?;
-        Ok(Self { manifest, archive: compressed.finish() })
+        let (archive, padding) = rest.finish().and_then(Frames::finish).map_err(|error| damaged(source, error))?;
+        Ok(Self { manifest, json, archive, padding })
     }
 }
 
-fn open(path: &Path) -> Result<Archive> {
-    let file = File::open(path).with_context(|| format!("opening the bundle {}", path.display()))?;
-    if file.metadata()?.is_dir() {
-        bail!(Failure::new(Class::Usage, format!("{} is a directory", path.display())).hint("name the bundle file"));
-    }
-    let mut decoder = zstd::Decoder::new(HashingReader::new(file))?;
-    decoder.window_log_max(WINDOW_LOG_MAX)?;
-    Ok(tar::Archive::new(decoder))
-}
-
-fn parse_manifest(path: &Path, mut member: Member<'_>) -> Result<Manifest> {
+fn parse_manifest(source: &Source, mut member: Member<'_>) -> Result<(Manifest, String)> {
     if member.path_bytes() != MANIFEST_PATH.as_bytes() {
-        bail!(no_bundle(path, "its first member is not bundle.json"));
+        bail!(no_bundle(source, "its first member is not bundle.json"));
     }
     if member.size() > MAX_MANIFEST {
-        bail!(no_bundle(path, "its bundle.json is larger than 8 MiB"));
+        bail!(no_bundle(source, "its bundle.json is larger than 8 MiB"));
     }
     let mut text = String::new();
-    member.read_to_string(&mut text).map_err(|error| damaged(path, error))?;
-    Manifest::parse(&text).with_context(|| {
-        Failure::new(Class::BadBundle, format!("reading bundle.json of {}", path.display()))
+    member.read_to_string(&mut text).map_err(|error| damaged(source, error))?;
+    let manifest = Manifest::parse(&text).with_context(|| {
+        Failure::new(Class::BadBundle, format!("reading bundle.json of {}", source.name()))
             .hint("it was built by another version of flexnode-build, or changed afterwards: build it again")
-    })
+    })?;
+    Ok((manifest, text))
 }
 
-fn no_bundle(path: &Path, why: &str) -> Error {
-    Failure::new(Class::BadBundle, format!("{} is no flexnode bundle: {why}", path.display()))
+fn no_bundle(source: &Source, why: &str) -> Error {
+    Failure::new(Class::BadBundle, format!("{} is no flexnode bundle: {why}", source.name()))
         .hint("bundles are made by `flexnode-build --k8s 1.30 -o bundle.tar.zst`")
         .into()
 }
 
-fn damaged(path: &Path, error: io::Error) -> Error {
-    let failure = Failure::new(Class::BadBundle, format!("{} is damaged or no bundle", path.display()))
+fn damaged(source: &Source, error: io::Error) -> Error {
+    let failure = Failure::new(Class::BadBundle, format!("{} is damaged or no bundle", source.name()))
         .hint("compare it with its .sha256, copy it again or build it again");
     Error::new(error).context(failure)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::manifest::{Item, Kind, MANIFEST_PATH, Manifest};
 use super::read::{Bundle, Member, recorded_digest};
+use super::source::Source;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::overlay::Mode;
@@ -35,41 +36,52 @@ pub struct Report {
 /// # Errors
 /// Only when it cannot be read at all; whatever is wrong with its content is in the report.
 pub fn verify(path: &Path) -> Result<Report> {
+    Ok(examine(&Source::open(path)?)?.0)
+}
+
+/// The report on `source`, with what was read of it if it could be read to its end.
+pub(super) fn examine(source: &Source) -> Result<(Report, Option<Bundle>)> {
     let mut check = Check::default();
-    let walked = Bundle::walk(path, |manifest, member| {
+    let walked = Bundle::walk_source(source, |manifest, member| {
         check.member(manifest, member);
         Ok(())
     });
-    let mut sha256 = None;
-    match walked {
-        Ok(bundle) => {
-            check.missing(&bundle.manifest);
-            sha256 = Some(bundle.archive.0);
-        }
-        // A file that is not there or cannot be opened is no finding about a bundle.
+    let bundle = match walked {
+        Ok(bundle) => Some(bundle),
+        // A file that cannot be read is no finding about a bundle.
         Err(error) if error.downcast_ref::<Failure>().is_none() => return Err(error),
-        Err(error) => check.problems.push(format!("{error:#}")),
-    }
-    let recorded = match recorded_digest(path) {
-        Ok(recorded) => recorded,
         Err(error) => {
             check.problems.push(format!("{error:#}"));
             None
         }
     };
-    if let (Some(recorded), Some(actual)) = (recorded, sha256)
-        && recorded != actual
-    {
-        check.problems.push(format!("the archive has sha256 {actual}, its .sha256 says {recorded}"));
+    let recorded = match source.path().map(recorded_digest) {
+        None => None,
+        Some(Ok(recorded)) => recorded,
+        Some(Err(error)) => {
+            check.problems.push(format!("{error:#}"));
+            None
+        }
+    };
+    if let Some(bundle) = &bundle {
+        check.missing(&bundle.manifest);
+        check.nested(&bundle.manifest);
+        let (actual, padding) = (bundle.archive.0, bundle.padding);
+        if let Some(recorded) = recorded.filter(|recorded| *recorded != actual) {
+            check.problems.push(format!("the archive has sha256 {actual}, its .sha256 says {recorded}"));
+        } else if recorded.is_some() && padding > 0 {
+            check.problems.push(format!("{padding} zero bytes follow the archive, its .sha256 knows nothing of them"));
+        }
     }
-    Ok(Report {
+    let report = Report {
         ok: check.problems.is_empty(),
         digest_file: recorded.is_some(),
-        sha256,
+        sha256: bundle.as_ref().map(|bundle| bundle.archive.0),
         problems: check.problems,
         files: check.files,
         bytes: check.bytes,
-    })
+    };
+    Ok((report, bundle))
 }
 
 #[derive(Default)]
@@ -153,5 +165,17 @@ impl Check {
     fn missing(&mut self, manifest: &Manifest) {
         let missing = manifest.files.iter().filter(|item| !self.seen.contains(item.path.as_str().as_bytes()));
         self.problems.extend(missing.map(|item| format!("{}: is in bundle.json but not in the archive", item.path)));
+    }
+    /// tar would follow a link of the bundle's own, and put what lies below it anywhere.
+    fn nested(&mut self, manifest: &Manifest) {
+        for item in &manifest.files {
+            let is_file = |path: &str| {
+                let found = manifest.files.binary_search_by(|item| item.path.as_str().cmp(path));
+                found.is_ok_and(|at| !matches!(manifest.files[at].kind, Kind::Directory { .. }))
+            };
+            if let Some(above) = item.path.ancestors().find(|above| is_file(above) || *above == MANIFEST_PATH) {
+                self.problems.push(format!("{}: lies below {above}, which is no directory", item.path));
+            }
+        }
     }
 }

@@ -1,14 +1,12 @@
-//! `flexnode-build inspect`, `verify` and `diff`: looking inside bundles.
+//! `flexnode-build inspect` and `diff`: looking inside bundles.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use indicatif::HumanBytes;
+use anyhow::Result;
 
-use super::Output;
-use crate::bundle::{Bundle, diff as differences, inspect as table, verify as verification};
-use crate::failure::{Class, Failure};
+use super::{DIFFERENT, Output};
+use crate::bundle::{Bundle, diff as differences, inspect as table};
 
 /// Shows components, versions, sizes and proofs of origin, from the bundle's
 /// own manifest; `verify` says whether that is true.
@@ -28,35 +26,6 @@ pub(super) fn inspect(args: &InspectArgs, output: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the whole bundle and compares every member with the manifest, and
-/// the archive with the .sha256 beside it. Lists everything that is wrong.
-#[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
-pub(super) struct VerifyArgs {
-    /// The bundle
-    bundle: PathBuf,
-}
-
-pub(super) fn verify(args: &VerifyArgs, output: Output) -> Result<ExitCode> {
-    let progress = output.progress();
-    let report = verification::verify(&args.bundle)?;
-    output.print(&report, || report.problems.iter().map(|problem| format!("{problem}\n")).collect())?;
-    if !report.ok {
-        let (count, bundle) = (report.problems.len(), args.bundle.display());
-        let problems = if count == 1 { "problem" } else { "problems" };
-        bail!(
-            Failure::new(Class::BadBundle, format!("{bundle} has {count} {problems}"))
-                .hint("copy it again from where it was built, or build it again")
-        );
-    }
-    if !report.digest_file {
-        progress.warn(&format!("there is no {}.sha256, so only the content was checked", args.bundle.display()));
-    }
-    let (files, bytes) = (report.files, HumanBytes(report.bytes));
-    progress.note(&format!("{} is whole: {files} files, {bytes} unpacked", args.bundle.display()));
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Shows what changed: components, files, and configuration line by line.
 #[derive(Debug, clap::Args)]
 pub(super) struct DiffArgs {
@@ -68,9 +37,6 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     exit_code: bool,
 }
-
-/// Exit code for bundles that differ, where the caller wants to know that way.
-const DIFFERENT: u8 = 7;
 
 pub(super) fn diff(args: &DiffArgs, output: Output) -> Result<ExitCode> {
     let diff = differences::diff(&args.before, &args.after)?;

@@ -1,13 +1,18 @@
 //! The command line: one file per verb, each a short read from flags to result.
 
+mod apply;
 mod args;
 mod build;
 mod catalog;
+mod check_root;
 mod fetch;
 mod generate;
 mod lock;
 mod look;
+mod remove;
 mod schema;
+mod seal;
+mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -27,12 +32,19 @@ Examples:
   flexnode-build fetch --lock flexnode.lock --mirror-to /media/usb
   flexnode-build --lock flexnode.lock --mirror /media/usb --offline
   flexnode-build verify bundle.tar.zst
+  flexnode-build apply bundle.tar.zst --root /mnt/image --dry-run
+  flexnode-build verify --root /mnt/image
 
 Exit codes:
   0  done                      4  nothing could be fetched
   1  this machine failed       5  a digest or a program was refused
   2  wrong usage or spec       6  a bundle is damaged or no bundle
-  3  versions do not resolve   7  bundles differ (diff --exit-code)";
+  3  versions do not resolve   7  bundles differ (diff --exit-code),
+                                  or a root and its record (verify --root)
+                               8  a root is not fit (check-root, seal)";
+
+/// Exit code for what differs, where the caller wants to know that way.
+const DIFFERENT: u8 = 7;
 
 /// Builds a verified, reproducible offline bundle that turns stock Ubuntu into
 /// an AKS worker node.
@@ -43,7 +55,8 @@ Exit codes:
 ///
 ///   tar --zstd -xpf bundle.tar.zst -C /
 ///
-/// is a complete installation. Nothing is downloaded at boot.
+/// is a complete installation. Nothing is downloaded at boot. `flexnode-build
+/// apply` does the same, checks every byte first, and upgrades and removes.
 #[derive(Debug, Parser)]
 #[command(
     name = "flexnode-build",
@@ -88,10 +101,13 @@ enum Verb {
     Catalog(catalog::CatalogArgs),
     /// Show what is in a bundle
     Inspect(look::InspectArgs),
-    /// Compare a bundle with its own manifest and digest
-    Verify(look::VerifyArgs),
+    Verify(verify::VerifyArgs),
     /// Show what changed from one bundle to another
     Diff(look::DiffArgs),
+    Apply(apply::ApplyArgs),
+    Remove(remove::RemoveArgs),
+    CheckRoot(check_root::CheckRootArgs),
+    Seal(seal::SealArgs),
     /// Print the JSON Schema of the spec file
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
@@ -135,8 +151,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Verb::Fetch(args)) => fetch::run(&args, output),
         Some(Verb::Catalog(args)) => catalog::run(&args, output),
         Some(Verb::Inspect(args)) => look::inspect(&args, output),
-        Some(Verb::Verify(args)) => look::verify(&args, output),
+        Some(Verb::Verify(args)) => verify::run(&args, output),
         Some(Verb::Diff(args)) => look::diff(&args, output),
+        Some(Verb::Apply(args)) => apply::run(&args, output),
+        Some(Verb::Remove(args)) => remove::run(&args, output),
+        Some(Verb::CheckRoot(args)) => check_root::run(&args, output),
+        Some(Verb::Seal(args)) => seal::run(&args, output),
         Some(Verb::Schema(args)) => schema::run(&args),
         Some(Verb::Completions(args)) => generate::completions(&args),
         Some(Verb::Man(args)) => generate::man(&args),
@@ -180,7 +200,10 @@ fn report(error: &anyhow::Error) -> ExitCode {
 /// The cure for what this machine refuses.
 fn hint_for_io(error: &anyhow::Error) -> Option<&'static str> {
     use std::io::ErrorKind;
-    let kind = error.chain().find_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()))?;
+    let kind = error.chain().find_map(|cause| {
+        let from_rustix = || Some(cause.downcast_ref::<rustix::io::Errno>()?.kind());
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or_else(from_rustix)
+    })?;
     Some(match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free some space, or put --output and --cache-dir on another disk"

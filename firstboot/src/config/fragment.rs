@@ -42,6 +42,12 @@ impl Fragment {
         self.tree.pointer("/azure/servicePrincipal/clientSecret").is_some_and(Value::is_string)
     }
 
+    /// The path of the file that holds the secret, as written.
+    #[must_use]
+    pub fn secret_file(&self) -> Option<&str> {
+        self.tree.pointer("/azure/servicePrincipal/clientSecretFile")?.as_str()
+    }
+
     /// Notes what is wrong with the file as a whole.
     pub(super) fn refuse(&mut self, flaw: Flaw) {
         self.problems.push(Problem { source: self.source.clone(), key: String::new(), flaw });
