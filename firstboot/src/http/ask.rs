@@ -148,15 +148,8 @@ fn origin(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::refused;
     use super::*;
-
-    fn refused(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Refusal {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        refusal("https://arm.example", status, &map, body.as_bytes())
-    }
 
     #[test]
     fn the_code_is_that_of_the_body_whoever_answers() {

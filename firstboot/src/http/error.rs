@@ -211,18 +211,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderMap;
-
-    use super::super::refusal;
+    use super::super::refused;
     use super::*;
-
-    fn refused(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Refusal {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        refusal("https://arm.example", status, &map, body.as_bytes())
-    }
 
     #[test]
     fn only_what_can_change_is_tried_again() {
