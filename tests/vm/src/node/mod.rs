@@ -10,14 +10,18 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use flexnode_build::bundle::{Source, Verified};
+use flexnode_build::progress::Progress;
+use flexnode_build::root::{self, Applying};
 use tempfile::TempDir;
 
+use self::rootfs::unpack;
 use crate::azcmagent::{self, Whereabouts};
 use crate::azure::{Emulator, Himds, World, contoso};
 
 pub use self::namespace::Namespace;
 pub use self::nspawn::Guest;
-pub use self::rootfs::{rootfs, unpack};
+pub use self::rootfs::rootfs;
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
@@ -45,7 +49,10 @@ impl Node {
         let root = place.path().join("root");
         fs::create_dir(&root).context("create the machine's root")?;
         unpack(&rootfs()?, &root)?;
-        unpack(bundle, &root)?;
+        let progress = Progress::detect(true);
+        let bundle = Verified::verify(Source::open(bundle)?, &progress)?;
+        // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.
+        root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
         let azure = namespace.inside(|| Emulator::start(world))?;
         let himds = namespace.inside(|| azure.himds_of(&root))?;
         let node = Self { azure, _himds: himds, namespace, place };

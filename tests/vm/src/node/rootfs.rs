@@ -44,7 +44,7 @@ pub fn rootfs() -> Result<PathBuf> {
 ///
 /// # Errors
 /// When tar fails.
-pub fn unpack(archive: &Path, root: &Path) -> Result<()> {
+pub(super) fn unpack(archive: &Path, root: &Path) -> Result<()> {
     run(Command::new("tar").args(["--extract", "--preserve-permissions", "--file"]).arg(archive).arg("-C").arg(root))
 }
 

@@ -8,7 +8,7 @@ use flexnode_vm::node::{Guest, NAME};
 use super::node;
 
 /// Waits for the unit's job, which began at boot; whether it succeeded.
-fn firstboot(guest: &Guest) -> bool {
+pub(crate) fn firstboot(guest: &Guest) -> bool {
     guest.run("systemctl", &["start", "flexnode-firstboot.service"]).unwrap().status.success()
 }
 
