@@ -137,10 +137,15 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // A kernel ends all with its first process. Where that has ended already there is nothing to do.
-        if let Some(leader) = Pid::from_raw(self.leader) {
-            let _ = kill_process(leader, Signal::KILL);
+        // After its end the first process's id may be somebody else's.
+        if matches!(self.nspawn.try_wait(), Ok(Some(_))) {
+            return;
         }
+        // A kernel ends all with its first process. Where nspawn never told who that is, it goes with nspawn.
+        let _ = match Pid::from_raw(self.leader) {
+            Some(leader) => kill_process(leader, Signal::KILL).map_err(Into::into),
+            None => self.nspawn.kill(),
+        };
         let _ = self.nspawn.wait();
     }
 }
