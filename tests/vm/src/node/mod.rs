@@ -101,8 +101,11 @@ impl Node {
         };
         self.write("/etc/flexnode-lab/azcmagent.json", &serde_json::to_string(&there)?, 0o644)?;
         let packages = self.path("/usr/share/flexnode/debs");
-        fs::create_dir_all(&packages).context("create the packages' folder")?;
-        azcmagent::package(stand_in, "1.61", &packages)?;
+        // A bundle that brings packages brings the Arc agent's.
+        if !packages.exists() {
+            fs::create_dir_all(&packages).context("create the packages' folder")?;
+            azcmagent::package(stand_in, "1.61", &packages)?;
+        }
         let network = r#"{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}"#;
         self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;
         // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.
