@@ -21,7 +21,7 @@ use crate::azure::{Emulator, Himds, World, contoso};
 
 pub use self::namespace::Namespace;
 pub use self::nspawn::Guest;
-pub use self::rootfs::rootfs;
+pub use self::rootfs::{debian, rootfs};
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
@@ -43,12 +43,20 @@ impl Node {
     /// # Errors
     /// When the root cannot be made, or a service does not start.
     pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+        Self::prepare_in(&rootfs()?, world, bundle, stand_in)
+    }
+
+    /// The same in the root file system that is in `archive`.
+    ///
+    /// # Errors
+    /// As for [`Node::prepare`].
+    pub fn prepare_in(archive: &Path, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
         let place = tempfile::tempdir().context("create the machine's folder")?;
         let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
         let namespace = Namespace::new(&format!("flexnode-{name}"))?;
         let root = place.path().join("root");
         fs::create_dir(&root).context("create the machine's root")?;
-        unpack(&rootfs()?, &root)?;
+        unpack(archive, &root)?;
         let progress = Progress::detect(true);
         let bundle = Verified::verify(Source::open(bundle)?, &progress)?;
         // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.

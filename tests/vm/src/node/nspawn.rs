@@ -35,7 +35,7 @@ DefaultDependencies=no
 [Service]
 Type=oneshot
 Environment=NOTIFY_SOCKET=/flexnode-lab.socket
-ExecStart=/usr/bin/systemd-notify X_FLEXNODE_UP=1
+ExecStart=/bin/systemd-notify X_FLEXNODE_UP=1
 ";
 
 impl Guest {
@@ -104,7 +104,7 @@ impl Guest {
         let target = self.leader.to_string();
         Command::new("nsenter")
             .args(["--target", &target, "--all", "--wd=/", "--", "/usr/bin/env", "-i"])
-            .args(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", program])
+            .args(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", program])
             .args(arguments)
             .stdin(Stdio::null())
             .output()

@@ -4,6 +4,7 @@
 
 #[path = "../../../../builder/tests/debian/mod.rs"]
 mod debian;
+mod debian_11;
 mod packages;
 mod root;
 mod unit;
