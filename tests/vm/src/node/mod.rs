@@ -1,6 +1,7 @@
 //! Nodes that really boot: a root file system, a bundle over it, and an emulated Azure that is all they can reach.
 
 mod namespace;
+mod network;
 mod nspawn;
 mod rootfs;
 
@@ -20,16 +21,17 @@ use crate::azcmagent::{self, Whereabouts};
 use crate::azure::{Emulator, Himds, World, contoso};
 
 pub use self::namespace::Namespace;
+pub use self::network::{Entry, GATEWAY, GUEST, LINE, Network, Sent, Traffic, Verdict};
 pub use self::nspawn::Guest;
 pub use self::rootfs::rootfs;
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
 pub struct Node {
-    /// Emulated Azure, on loopback in the machine's own network.
+    /// Emulated Azure, in the machine's own network.
     pub azure: Emulator,
     _himds: Himds,
-    namespace: Namespace,
+    network: Network,
     place: TempDir,
 }
 
@@ -44,8 +46,6 @@ impl Node {
     /// When the root cannot be made, or a service does not start.
     pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
         let place = tempfile::tempdir().context("create the machine's folder")?;
-        let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
-        let namespace = Namespace::new(&format!("flexnode-{name}"))?;
         let root = place.path().join("root");
         fs::create_dir(&root).context("create the machine's root")?;
         unpack(&rootfs()?, &root)?;
@@ -53,9 +53,11 @@ impl Node {
         let bundle = Verified::verify(Source::open(bundle)?, &progress)?;
         // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.
         root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
-        let azure = namespace.inside(|| Emulator::start(world))?;
-        let himds = namespace.inside(|| azure.himds_of(&root))?;
-        let node = Self { azure, _himds: himds, namespace, place };
+        let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
+        let network = Network::veth(&format!("flexnode-{name}"), place.path())?;
+        let azure = network.azure(world)?;
+        let himds = network.guest().context("find the machine's namespace")?.inside(|| azure.himds_of(&root))?;
+        let node = Self { azure, _himds: himds, network, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -65,7 +67,8 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn boot(&self) -> Result<Guest> {
-        Guest::boot(&self.root(), &self.namespace, &self.place.path().join("console.log"))
+        let namespace = self.network.guest().context("find the machine's namespace")?;
+        Guest::boot(&self.root(), namespace, &self.place.path().join("console.log"))
     }
 
     /// Its root, as long as it is off; reading is possible at any time.
@@ -80,12 +83,23 @@ impl Node {
         self.root().join(path.trim_start_matches('/'))
     }
 
+    /// All that it has sent since power-on; it must run.
+    ///
+    /// # Errors
+    /// When the record has a gap, or the machine does not answer.
+    pub fn traffic(&self) -> Result<Traffic> {
+        self.network.traffic(&self.azure)
+    }
+
     fn configure(&self, stand_in: &Path) -> Result<()> {
         const CA: &str = "/etc/flexnode/ca.pem";
         const SECRET: &str = "/etc/flexnode/client-secret";
         // Empty, as in a golden image: systemd fills it at the first boot.
         self.write("/etc/machine-id", "", 0o444)?;
         self.write("/etc/hostname", &format!("{NAME}\n"), 0o644)?;
+        // On Ubuntu a link to what systemd-resolved would write.
+        let _ = fs::remove_file(self.path("/etc/resolv.conf"));
+        self.write("/etc/resolv.conf", &self.network.resolv_conf(), 0o644)?;
         self.write(CA, self.azure.ca_pem(), 0o644)?;
         self.write(SECRET, contoso::SECRET, 0o600)?;
         self.write(
