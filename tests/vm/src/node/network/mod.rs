@@ -40,10 +40,10 @@ pub const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// The same in IPv6 (RFC 3849), 64 bits: what would go there is to be seen too.
-pub const GUEST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+const GUEST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// The site's address in IPv6.
-pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
 const AZURE: Addresses = Addresses {
     entra: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)),
