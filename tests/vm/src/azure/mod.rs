@@ -140,7 +140,13 @@ impl Emulator {
         };
         let hosts = cloud.hosts();
         let endpoints = Endpoints {
-            entra: serve(ENTRA, hosts.map(|hosts| hosts.entra), (addresses.entra, ports.entra), Desk::Entra, &authority)?,
+            entra: serve(
+                ENTRA,
+                hosts.map(|hosts| hosts.entra),
+                (addresses.entra, ports.entra),
+                Desk::Entra,
+                &authority,
+            )?,
             arm: serve(ARM, hosts.map(|hosts| hosts.arm), (addresses.arm, ports.arm), Desk::Arm, &authority)?,
         };
         let mut cluster_authorities = HashMap::new();
@@ -198,8 +204,7 @@ impl Emulator {
         let site = Arc::new(site);
         let runtime = self.runtime.as_ref().context("the emulator has been stopped")?;
         let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-        let (address, task) =
-            server::start(runtime.handle(), at, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
+        let (address, task) = server::start(runtime.handle(), at, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
         Ok(Himds { site, url: format!("http://{address}"), task })
     }
 

@@ -65,7 +65,22 @@ impl Recorder {
         let mut tcpdump = Command::new("nsenter")
             .arg(format!("--net={}", site.path().display()))
             // Whole packets, at once, towards the site only.
-            .args(["tcpdump", "-n", "-i", LINE, "-Q", "in", "-s", "0", "-U", "--immediate-mode", "-B", "16384", "-w", "-"])
+            .args([
+                "tcpdump",
+                "-n",
+                "-i",
+                LINE,
+                "-Q",
+                "in",
+                "-s",
+                "0",
+                "-U",
+                "--immediate-mode",
+                "-B",
+                "16384",
+                "-w",
+                "-",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -98,8 +113,7 @@ impl Recorder {
             bail!("the record of packets has ended: {why}");
         }
         ensure!(state.refusals > before, "the record of packets lags behind");
-        let seen =
-            state.seen.iter().map(|(sent, &(first, count))| Seen { sent: sent.clone(), first, count }).collect();
+        let seen = state.seen.iter().map(|(sent, &(first, count))| Seen { sent: sent.clone(), first, count }).collect();
         drop(state);
         self.is_whole()?;
         Ok(seen)

@@ -9,9 +9,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::GATEWAY;
 use super::packet::Sent;
 use super::recorder::Seen;
-use super::GATEWAY;
 use crate::azure::Endpoint;
 
 /// All that was tried, in the order of the first times.
