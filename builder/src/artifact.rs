@@ -131,6 +131,18 @@ pub struct Artifact {
     pub install: Vec<Install>,
 }
 
+impl Artifact {
+    /// Whether it is a Debian package that travels whole, for dpkg to install at the first boot.
+    #[must_use]
+    pub fn is_package(&self) -> bool {
+        let whole = |install: &Install| install.member.is_none() && install.path.as_str().starts_with(PACKAGES);
+        self.kind == Kind::Deb && self.install.iter().all(whole)
+    }
+}
+
+/// Where packages lie on the node.
+pub(crate) const PACKAGES: &str = "usr/share/flexnode/debs/";
+
 fn is_root(ownership: &Ownership) -> bool {
     *ownership == Ownership::Root
 }

@@ -213,10 +213,13 @@ impl Lock {
         if !asked.components.is_empty() && asked.components != self.request.components {
             differences.push("its extra components are not those of the spec".to_owned());
         }
+        if !asked.packages.is_empty() && asked.packages != self.request.packages {
+            differences.push("its packages are not those of the spec".to_owned());
+        }
         if differences.is_empty() {
             return Ok(());
         }
-        let spec = if asked.components.is_empty() { "" } else { " --spec …" };
+        let spec = if asked.components.is_empty() && asked.packages.is_empty() { "" } else { " --spec …" };
         bail!(
             Failure::new(Class::Resolution, format!("{name} does not fit: {}", differences.join("; ")))
                 .hint(format!("renew it: flexnode-build lock {}{spec} -o {name}", asked.flags()))

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 use semver::{Comparator, Op, Version, VersionReq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::artifact::{Arch, Artifact, Install, Kind, Ownership, Proof};
+use crate::artifact::{Arch, Artifact, Install, Kind, Ownership, PACKAGES, Proof};
 use crate::digest::Digest;
+use crate::failure::{Class, Failure};
+use crate::overlay::Mode;
 use crate::target::Target;
 
 /// What to resolve. A field that is absent leaves the choice to the catalog.
@@ -49,6 +52,9 @@ pub struct Request {
     /// Components that the catalog does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ExtraComponent>,
+    /// Debian packages for first boot to install.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<Package>,
 }
 
 impl Request {
@@ -129,6 +135,67 @@ impl ExtraComponent {
             ownership: extra.ownership,
             install: extra.install,
         }
+    }
+}
+
+/// A Debian package that first boot installs: pinned by whoever writes the spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Package {
+    /// Its name, as `dpkg-deb --info` shows it.
+    pub name: String,
+    /// Its version, as `dpkg-deb --info` shows it.
+    pub version: String,
+    /// Where it is: https, http or file.
+    pub url: String,
+    /// What it must be.
+    pub sha256: Digest,
+    /// Length in bytes, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// SPDX licence expression.
+    #[serde(default = "no_assertion")]
+    pub license: String,
+}
+
+impl Package {
+    /// As the lock pins it.
+    ///
+    /// # Errors
+    /// When name or version are none of a Debian package.
+    pub fn artifact(&self) -> Result<Artifact> {
+        let is = |text: &str, others: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
+        let (name, version) = (&self.name, &self.version);
+        // deb-control(5). The epoch is no part of a package's file name.
+        if name.len() < 2 || !is(name, "+-.") || version.is_empty() || !is(version, ".+-~:") {
+            bail!(
+                Failure::new(
+                    Class::Usage,
+                    format!(
+                        "`{} {}` is no Debian package's name and version",
+                        name.escape_debug(),
+                        version.escape_debug()
+                    )
+                )
+                .hint("write `name` and `version` as `dpkg-deb --info FILE` shows them")
+            );
+        }
+        let plain = version.split_once(':').map_or(version.as_str(), |(_, plain)| plain);
+        let path = format!("{PACKAGES}{name}_{plain}.deb").parse().context("name the package's file")?;
+        let package = self.clone();
+        Ok(Artifact {
+            name: package.name,
+            version: package.version,
+            url: package.url,
+            size: package.size,
+            sha256: package.sha256,
+            license: package.license,
+            proof: Proof::Pinned { by: vec!["spec".to_owned()] },
+            stand_in: false,
+            kind: Kind::Deb,
+            ownership: Ownership::Root,
+            install: vec![Install { member: None, path, mode: Mode::FILE }],
+        })
     }
 }
 

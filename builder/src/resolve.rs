@@ -257,6 +257,18 @@ fn add_extra_components(request: &Request, artifacts: &mut Vec<Artifact>) -> Res
         }
         artifacts.push(extra.artifact());
     }
+    for package in &request.packages {
+        if artifacts.iter().any(|artifact| artifact.name == package.name) {
+            bail!(
+                Failure::new(
+                    Class::Usage,
+                    format!("the package `{}` has the name of a component or another package", package.name)
+                )
+                .hint("leave one of the two out: a bundle has each name once")
+            );
+        }
+        artifacts.push(package.artifact()?);
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::artifact::Arch;
 use crate::document;
 use crate::failure::{Class, Failure};
 use crate::overlay::{Mode, OverlayPath};
-use crate::request::{ExtraComponent, Request, Wanted};
+use crate::request::{ExtraComponent, Package, Request, Wanted};
 use crate::target::Target;
 
 const FORMAT: u32 = 1;
@@ -47,6 +47,9 @@ pub struct Spec {
     /// Components that the catalog does not have.
     #[serde(default)]
     pub components: Vec<ExtraComponent>,
+    /// Debian packages, the Arc agent's above all: they travel whole, and first boot installs what is not there yet.
+    #[serde(default)]
+    pub packages: Vec<Package>,
     /// Files of your own, installed as they are.
     #[serde(default)]
     pub files: Vec<ExtraFile>,
@@ -152,6 +155,7 @@ impl Spec {
             with: self.with.iter().cloned().collect(),
             allow: self.allow.iter().cloned().collect(),
             components: self.components.clone(),
+            packages: self.packages.clone(),
         }
     }
 

@@ -1,14 +1,20 @@
 //! What dpkg says is installed, from its status file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
 use super::Check;
+use crate::stage::package::relations;
 
-/// Installed packages and their versions.
+/// Installed packages.
 #[derive(Debug, Default)]
-pub(super) struct Packages(BTreeMap<String, String>);
+pub(super) struct Packages {
+    /// By name.
+    versions: BTreeMap<String, String>,
+    /// Names that they can be taken for.
+    provided: BTreeSet<String>,
+}
 
 impl Packages {
     /// Those of the root; none where there is no dpkg.
@@ -18,7 +24,7 @@ impl Packages {
 
     /// deb-control(5) paragraphs; what is removed but for its configuration does not count.
     fn parse(status: &str) -> Self {
-        let mut packages = BTreeMap::new();
+        let mut packages = Self::default();
         for paragraph in status.split("\n\n") {
             let field = |name: &str| {
                 paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim)
@@ -26,15 +32,26 @@ impl Packages {
             if let (Some(package), Some(status)) = (field("Package"), field("Status"))
                 && status.ends_with(" installed")
             {
-                packages.insert(package.to_owned(), field("Version").unwrap_or_default().to_owned());
+                packages.versions.insert(package.to_owned(), field("Version").unwrap_or_default().to_owned());
+                packages.provided.extend(relations(field("Provides").unwrap_or_default()).concat());
             }
         }
-        Self(packages)
+        packages
     }
 
     /// The version of `package` if it is installed.
     pub(super) fn version(&self, package: &str) -> Option<&str> {
-        self.0.get(package).map(String::as_str)
+        self.versions.get(package).map(String::as_str)
+    }
+
+    /// Whether `package`, or another in its place, is installed.
+    pub(super) fn has(&self, package: &str) -> bool {
+        self.versions.contains_key(package) || self.provided.contains(package)
+    }
+
+    /// Whether there is no dpkg, or it knows of nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.versions.is_empty()
     }
 }
 
@@ -46,10 +63,11 @@ mod tests {
     fn only_what_is_installed_counts() {
         let status = "Package: curl\nStatus: install ok installed\nVersion: 7.81.0-1\nDescription: a\n Package: b\n\n\
                       Package: docker.io\nStatus: deinstall ok config-files\nVersion: 24\n\n\
-                      Package: kubelet\nStatus: hold ok installed\nVersion: 1.30.1-1.1\n";
+                      Package: kubelet\nStatus: hold ok installed\nVersion: 1.30.1-1.1\nProvides: agent (= 1), node\n";
         let packages = Packages::parse(status);
         assert_eq!(packages.version("curl"), Some("7.81.0-1"));
         assert_eq!(packages.version("kubelet"), Some("1.30.1-1.1"));
         assert_eq!((packages.version("docker.io"), packages.version("b")), (None, None));
+        assert_eq!(["curl", "agent", "node", "docker.io"].map(|name| packages.has(name)), [true, true, true, false]);
     }
 }

@@ -1,5 +1,6 @@
 //! `check-root`: does this root have what a node needs? Looks at files alone; nothing of the root is run or changed.
 
+mod debs;
 mod dpkg;
 mod firewall;
 mod kernel;
@@ -75,6 +76,7 @@ pub fn check(root: &ImageRoot, needs: &Needs) -> Result<Vec<Finding>> {
     swap::check(&mut check, &packages)?;
     kubelet::check(&mut check)?;
     rivals::check(&mut check, &packages);
+    debs::check(&mut check, &packages)?;
     firewall::check(&mut check)?;
     space::check(&mut check, needs.bytes)?;
     check.findings.sort_by_key(|finding| finding.severity);

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 
 use crate::artifact::Arch;
 use crate::catalog::Catalog;
@@ -114,6 +117,7 @@ impl RequestArgs {
             with: said.with.into_iter().chain(self.with.iter().cloned()).collect(),
             allow: said.allow.into_iter().chain(self.allow.iter().cloned()).collect(),
             components: said.components,
+            packages: said.packages,
         }
     }
 
@@ -146,10 +150,14 @@ impl RequestArgs {
 }
 
 fn warn_of_end(lock: &Lock, progress: &Progress) {
-    let today = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::now()).date();
-    if let Some(warning) = end_of_life_warning(lock, today) {
+    if let Some(warning) = end_of_life_warning(lock, today()) {
         progress.warn(&warning);
     }
+}
+
+/// The day, for warnings alone: nothing of it gets into a bundle.
+pub(super) fn today() -> Date {
+    Offset::UTC.to_datetime(Timestamp::now()).date()
 }
 
 impl FetchArgs {

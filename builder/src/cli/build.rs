@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Output;
-use super::args::{FetchArgs, RequestArgs, block_on};
+use super::args::{FetchArgs, RequestArgs, block_on, today};
 use crate::assemble::{Ingredients, assemble};
 use crate::atomic::Partial;
 use crate::bundle::{Packing, pack};
 use crate::failure::{Class, Failure};
 use crate::fetch;
+use crate::overlay::Content;
 use crate::render::Values;
 use crate::spec::Spec;
+use crate::stage::package::Control;
 
 /// Modification time of every member unless `SOURCE_DATE_EPOCH` says otherwise: 1980-01-01, the first day that tar
 /// and zip alike accept without complaint.
@@ -78,6 +81,12 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
         scratch: &cache.scratch_dir()?,
     };
     let (manifest, overlay) = assemble(&ingredients, packing.epoch)?;
+    for (_, blob) in lock.artifacts.iter().zip(&blobs).filter(|(artifact, _)| artifact.is_package()) {
+        let control = Control::read(Content::File(Arc::clone(blob.file())).reader())?;
+        if let Some(warning) = control.age_warning(today()) {
+            progress.warn(&warning);
+        }
+    }
 
     progress.stage(&format!("packing {}", path.display()));
     let task = progress.work("packing", manifest.files.iter().map(|item| item.kind.size()).sum());

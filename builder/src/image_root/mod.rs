@@ -137,6 +137,17 @@ impl ImageRoot {
     /// # Errors
     /// When it is no regular file, has more than `limit` bytes, or cannot be read.
     pub fn read(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_file(path, limit)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// The file at `path`, opened for reading, if it is there.
+    ///
+    /// # Errors
+    /// When it is no regular file, has more than `limit` bytes, or cannot be opened.
+    pub fn open_file(&self, path: impl AsRef<Path>, limit: u64) -> io::Result<Option<File>> {
         let path = path.as_ref();
         // Asked before it is opened: opening a device may do something, opening a pipe may wait.
         match self.found(path)? {
@@ -146,10 +157,7 @@ impl ImageRoot {
             Some(_) => return Err(io::Error::other("is no regular file")),
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some(file) = unless_absent(self.unnoticed(path, flags))? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        File::from(file).take(limit).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        Ok(unless_absent(self.unnoticed(path, flags))?.map(File::from))
     }
 
     /// The names in the directory at `path`, sorted; none when there is no such directory.

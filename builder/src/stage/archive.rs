@@ -90,8 +90,7 @@ impl<'a> Wanted<'a> {
 
     /// Reads a tar archive to its end.
     fn take_from(&mut self, input: impl Read, artifact: &Artifact, limits: &Limits) -> Result<()> {
-        let input = Bounded { inner: input, left: limits.total, limit: limits.total };
-        let mut archive = TarReader::new(input, limits.entries);
+        let mut archive = TarReader::new(Bounded::new(input, limits.total), limits.entries);
         let mut census = Census::new(artifact, limits.member);
         while let Some(member) = archive.next_member()? {
             let name = census.admit(&member)?;
@@ -160,10 +159,16 @@ fn expect_magic(kind: Kind, head: &[u8]) -> Result<()> {
 
 /// Fails once more than `limit` bytes came through.
 #[derive(Debug)]
-struct Bounded<R> {
+pub(super) struct Bounded<R> {
     inner: R,
     left: u64,
     limit: u64,
+}
+
+impl<R> Bounded<R> {
+    pub(super) fn new(inner: R, limit: u64) -> Self {
+        Self { inner, left: limit, limit }
+    }
 }
 
 impl<R: Read> Read for Bounded<R> {

@@ -1,4 +1,4 @@
-//! Finds the data archive of a Debian package: deb(5), an ar archive of three members in a fixed order.
+//! Finds the control and data archives of a Debian package: deb(5), an ar archive of three members in a fixed order.
 //!
 //! Only the layout that dpkg itself writes is taken. That is 60 bytes per header with no long names, so no general
 //! ar reader stands between us and the bytes.
@@ -23,39 +23,13 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 /// # Errors
 /// A refusal if the package is not laid out as dpkg does it, whatever the decoder or `visit` reports otherwise.
 pub(super) fn read_data(mut deb: impl BufRead, visit: impl FnOnce(&mut dyn Read) -> Result<()>) -> Result<()> {
-    let mut magic = [0; 8];
-    deb.read_exact(&mut magic).map_err(read_failure)?;
-    if magic != *b"!<arch>\n" {
-        return Err(refuse_archive("is no Debian package"));
-    }
-
-    let version = expect_member(&mut deb, "debian-binary")?;
-    let mut text = Vec::new();
-    (&mut deb).take(version.size.min(16)).read_to_end(&mut text).map_err(read_failure)?;
-    if text != b"2.0\n" {
-        return Err(refuse(format!("`debian-binary` says `{}`, not version 2.0", show(&text))));
-    }
-
+    open(&mut deb)?;
     let control = expect_member(&mut deb, "control.tar")?;
     skip(&mut deb, control.size)?;
     skip_padding(&mut deb, control.size)?;
 
     let data = expect_member(&mut deb, "data.tar")?;
-    let mut packed = (&mut deb).take(data.size);
-    match data.name.as_str() {
-        "data.tar" => visit(&mut packed)?,
-        "data.tar.gz" => visit(&mut MultiGzDecoder::new(&mut packed))?,
-        "data.tar.xz" => visit(&mut XzReader::new_mem_limit(&mut packed, true, XZ_MEMORY_KIB))?,
-        "data.tar.zst" => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut packed).map_err(read_failure)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read_failure)?;
-            visit(&mut decoder)?;
-        }
-        other => return Err(refuse(format!("`{other}` is compressed in a way that is not supported"))),
-    }
-    if packed.limit() != 0 {
-        return Err(refuse(format!("`{}` goes on behind its end, or is truncated", data.name)));
-    }
+    unpack(&mut deb, &data, visit)?;
     skip_padding(&mut deb, data.size)?;
 
     // deb(5) lets others, signatures for instance, append members whose names begin with an underscore.
@@ -69,9 +43,58 @@ pub(super) fn read_data(mut deb: impl BufRead, visit: impl FnOnce(&mut dyn Read)
     Ok(())
 }
 
+/// Hands the unpacked control archive to `visit`, which must read it to its end; returns when the package was written, in
+/// seconds since 1970.
+///
+/// # Errors
+/// As for [`read_data`].
+pub(super) fn read_control(mut deb: impl BufRead, visit: impl FnOnce(&mut dyn Read) -> Result<()>) -> Result<u64> {
+    let written = open(&mut deb)?;
+    let control = expect_member(&mut deb, "control.tar")?;
+    unpack(&mut deb, &control, visit)?;
+    Ok(written)
+}
+
+/// Reads up to the control archive; returns the date of the package.
+fn open(deb: &mut impl BufRead) -> Result<u64> {
+    let mut magic = [0; 8];
+    deb.read_exact(&mut magic).map_err(read_failure)?;
+    if magic != *b"!<arch>\n" {
+        return Err(refuse_archive("is no Debian package"));
+    }
+    let version = expect_member(deb, "debian-binary")?;
+    let mut text = Vec::new();
+    deb.take(version.size.min(16)).read_to_end(&mut text).map_err(read_failure)?;
+    if text != b"2.0\n" {
+        return Err(refuse(format!("`debian-binary` says `{}`, not version 2.0", show(&text))));
+    }
+    Ok(version.date)
+}
+
+fn unpack(deb: &mut impl BufRead, member: &ArMember, visit: impl FnOnce(&mut dyn Read) -> Result<()>) -> Result<()> {
+    let mut packed = deb.take(member.size);
+    match member.name.rsplit_once(".tar").map(|(_, compression)| compression) {
+        Some("") => visit(&mut packed)?,
+        Some(".gz") => visit(&mut MultiGzDecoder::new(&mut packed))?,
+        Some(".xz") => visit(&mut XzReader::new_mem_limit(&mut packed, true, XZ_MEMORY_KIB))?,
+        Some(".zst") => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut packed).map_err(read_failure)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read_failure)?;
+            visit(&mut decoder)?;
+        }
+        _ => return Err(refuse(format!("`{}` is compressed in a way that is not supported", member.name))),
+    }
+    if packed.limit() != 0 {
+        return Err(refuse(format!("`{}` goes on behind its end, or is truncated", member.name)));
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 struct ArMember {
     name: String,
+    /// Seconds since 1970.
+    date: u64,
     size: u64,
 }
 
@@ -101,14 +124,20 @@ fn next_member(deb: &mut impl BufRead) -> Result<Option<ArMember>> {
     // GNU's ar ends names with a slash, dpkg does not.
     let name = header[..16].trim_ascii_end();
     let name = name.strip_suffix(b"/").unwrap_or(name);
-    let size = header[48..58].trim_ascii_end();
+    let (date, size) = (header[16..28].trim_ascii_end(), header[48..58].trim_ascii_end());
     let is_plain = |name: &[u8]| name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    if name.is_empty() || !is_plain(name) || size.is_empty() || !size.iter().all(u8::is_ascii_digit) {
+    if name.is_empty() || !is_plain(name) {
         return Err(malformed());
     }
-    // At most ten digits.
-    let size = size.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
-    Ok(Some(ArMember { name: show(name), size }))
+    let date = decimal(date).ok_or_else(malformed)?;
+    let size = decimal(size).ok_or_else(malformed)?;
+    Ok(Some(ArMember { name: show(name), date, size }))
+}
+
+/// A field of a header: at most twelve digits, which no 64 bits are too few for.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let number = |sum: u64, digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'));
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, number) }
 }
 
 fn skip(deb: &mut impl BufRead, size: u64) -> Result<()> {

@@ -5,6 +5,7 @@ mod deb;
 pub mod elf;
 mod magic;
 mod members;
+pub mod package;
 mod tar;
 
 use std::fs::File;
@@ -40,7 +41,9 @@ pub fn stage(
     scratch: &Path,
     overlay: &mut Overlay,
 ) -> Result<Vec<(OverlayPath, ElfReport)>> {
+    let is_package = artifact.is_package();
     let files = match artifact.kind {
+        Kind::Deb if is_package => package::check(artifact, blob, arch).and_then(|()| whole(artifact, blob)),
         Kind::Binary => whole(artifact, blob),
         Kind::Tar | Kind::TarGz | Kind::Deb => {
             let blob = Content::File(Arc::clone(blob));
@@ -51,7 +54,7 @@ pub fn stage(
 
     let mut reports = Vec::new();
     for (install, file) in artifact.install.iter().zip(files) {
-        if let Some(report) = gate(artifact, install, &file.file, arch, target)? {
+        if !is_package && let Some(report) = gate(artifact, install, &file.file, arch, target)? {
             reports.push((install.path.clone(), report));
         }
         let entry = FileEntry {

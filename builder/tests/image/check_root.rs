@@ -25,6 +25,20 @@ fn flexnode_build(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flexnode-build")).env_clear().args(args).output().unwrap()
 }
 
+/// A Debian package among those that first boot installs.
+fn waiting_package(root: &GoodRoot, name: &str, fields: &str) {
+    let tree = root.outside();
+    fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+    let control = format!(
+        "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\n{fields}Description: x\n"
+    );
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    let deb = root.at("usr/share/flexnode/debs").join(format!("{name}_1.deb"));
+    fs::create_dir_all(deb.parent().unwrap()).unwrap();
+    assert!(Command::new("dpkg-deb").arg("--build").args([&tree, &deb]).output().unwrap().status.success());
+    fs::remove_dir_all(tree).unwrap();
+}
+
 #[test]
 fn a_good_root_has_no_findings() {
     assert_eq!(findings(&GoodRoot::new()), []);
@@ -33,7 +47,7 @@ fn a_good_root_has_no_findings() {
 type Break = fn(&GoodRoot);
 
 /// A name for the fault, how to bring it about, and the one finding that it must be.
-const FAULTS: [(&str, Break, Severity, &str); 45] = [
+const FAULTS: [(&str, Break, Severity, &str); 47] = [
     ("no os-release", |root| root.remove("usr/lib/os-release"), Severity::Error, "os-release"),
     ("Debian", |root| root.write("usr/lib/os-release", "ID=debian\nVERSION_ID=\"12\"\n"), Severity::Note, "release"),
     (
@@ -195,6 +209,21 @@ const FAULTS: [(&str, Break, Severity, &str); 45] = [
         |root| root.write("var/lib/kubelet/config.yaml", "{\"resolvConf\": \"/etc/resolv.conf\"}\n"),
         Severity::Error,
         "resolver",
+    ),
+    (
+        "a package without what it depends on",
+        |root| {
+            waiting_package(root, "alone", "Depends: systemd (>= 245), nowhere | neither:any\n");
+            waiting_package(root, "other", "Depends: alone (= 1), virtual\nProvides: virtual\n");
+        },
+        Severity::Error,
+        "package-depends",
+    ),
+    (
+        "a package that is none",
+        |root| root.write("usr/share/flexnode/debs/agent_1.deb", "<html>"),
+        Severity::Error,
+        "package",
     ),
 ];
 

@@ -46,6 +46,7 @@ impl Egress {
             fs::create_dir_all(dir).with_context(|| format!("create `{}`", dir.display()))?;
         }
         let node = Node::prepare(contoso::world().cloud(Cloud::Public), &self.bundle, program)?;
+        node.replace_agent(program)?;
         eprintln!("egress: booting {}", self.bundle.display());
         let guest = node.boot()?;
         let seen = self.until_joined(&node, &guest);

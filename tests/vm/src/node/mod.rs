@@ -38,6 +38,9 @@ pub struct Node {
 /// The Node's name.
 pub const NAME: &str = "edge-node-01";
 
+/// The version of the Arc agent's stand-in.
+const AGENT: &str = "1.61";
+
 impl Node {
     /// A machine with a bundle, a config and the Arc agent's package; `stand_in` is a flexnode-vm. Any network plugin is
     /// the cluster's affair: its configuration is there.
@@ -97,6 +100,23 @@ impl Node {
         self.network.traffic(&self.azure)
     }
 
+    /// Puts the Arc agent's stand-in in the place of whatever agent the bundle brings: a real one talks to Azure's own
+    /// services, with certificates that nobody can stand in for.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn replace_agent(&self, stand_in: &Path) -> Result<()> {
+        let packages = self.path("/usr/share/flexnode/debs");
+        for entry in fs::read_dir(&packages).context("list the packages")? {
+            let path = entry.context("list the packages")?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("azcmagent_")) {
+                fs::remove_file(&path).with_context(|| format!("replace `{}`", path.display()))?;
+            }
+        }
+        azcmagent::package(stand_in, AGENT, &packages)?;
+        Ok(())
+    }
+
     fn configure(&self, stand_in: &Path) -> Result<()> {
         const CA: &str = "/etc/flexnode/ca.pem";
         const SECRET: &str = "/etc/flexnode/client-secret";
@@ -121,15 +141,11 @@ impl Node {
         };
         self.write("/etc/flexnode-lab/azcmagent.json", &serde_json::to_string(&there)?, 0o644)?;
         let packages = self.path("/usr/share/flexnode/debs");
-        fs::create_dir_all(&packages).context("create the packages' folder")?;
-        for entry in fs::read_dir(&packages).context("list the packages")? {
-            let path = entry.context("list the packages")?.path();
-            // The real agent talks to Azure's own services, with certificates that nobody can stand in for.
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("azcmagent_")) {
-                fs::remove_file(&path).with_context(|| format!("replace `{}`", path.display()))?;
-            }
+        // A bundle that brings packages brings the Arc agent's.
+        if !packages.exists() {
+            fs::create_dir_all(&packages).context("create the packages' folder")?;
+            azcmagent::package(stand_in, AGENT, &packages)?;
         }
-        azcmagent::package(stand_in, "1.61", &packages)?;
         let network = r#"{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}"#;
         self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;
         // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.

@@ -10,17 +10,22 @@ use super::{builder, cache, refused, run};
 
 /// A small Debian package with a real program in it.
 fn package(dir: &Path) -> (String, Digest) {
+    package_called("hello", dir)
+}
+
+/// The same by another name; it was built at the end of 2024.
+fn package_called(name: &str, dir: &Path) -> (String, Digest) {
     let tree = dir.join("tree");
     fs::create_dir_all(tree.join("DEBIAN")).unwrap();
     fs::create_dir_all(tree.join("usr/bin")).unwrap();
-    fs::write(
-        tree.join("DEBIAN/control"),
-        "Package: hello\nVersion: 1.0\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: true\n",
-    )
-    .unwrap();
+    let control = format!(
+        "Package: {name}\nVersion: 1.0\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: true\n"
+    );
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
     fs::copy("/bin/true", tree.join("usr/bin/hello")).unwrap();
-    let deb = dir.join("hello.deb");
-    run(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).args([&tree, &deb]));
+    let deb = dir.join(format!("{name}.deb"));
+    let mut dpkg_deb = Command::new("dpkg-deb");
+    run(dpkg_deb.env("SOURCE_DATE_EPOCH", "1735603200").args(["--root-owner-group", "--build"]).args([&tree, &deb]));
     (format!("file://{}", deb.display()), Digest::of(&fs::read(&deb).unwrap()))
 }
 
@@ -64,6 +69,29 @@ fn a_spec_adds_values_files_and_components() {
 }
 
 #[test]
+fn packages_travel_whole_and_an_arc_agent_that_is_no_longer_supported_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = |name: &str| {
+        let (url, sha256) = package_called(name, dir.path());
+        format!("- {{name: {name}, version: \"1.0\", url: \"{url}\", sha256: {sha256}}}\n")
+    };
+    let text = format!("version: 1\nkubernetes: 1.30\npackages:\n{}{}", listed("azcmagent"), listed("hello"));
+    let spec = spec(dir.path(), &text);
+    let bundle = dir.path().join("bundle.tar.zst");
+    let output = run(builder(&cache(), &["--level", "1", "--spec", &spec, "-o"]).arg(&bundle));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let warnings: Vec<&str> = stderr.lines().filter(|line| line.contains("was built on")).collect();
+    let [warning] = warnings[..] else { panic!("{stderr}") };
+    assert!(warning.starts_with("warning: azcmagent 1.0 was built on 2024-12-31: "), "{warning}");
+    for name in ["azcmagent", "hello"] {
+        let member = format!("usr/share/flexnode/debs/{name}_1.0.deb");
+        let output = run(Command::new("tar").args(["--zstd", "-xOf"]).arg(&bundle).arg(member));
+        assert!(output.stdout == fs::read(dir.path().join(format!("{name}.deb"))).unwrap(), "{name}");
+    }
+    run(Command::new(super::program()).arg("verify").arg(&bundle));
+}
+
+#[test]
 fn a_spec_cannot_bring_in_what_the_gates_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let (url, sha256) = package(dir.path());
@@ -73,6 +101,11 @@ fn a_spec_cannot_bring_in_what_the_gates_refuse() {
              sha256: {sha256}\n  kind: deb\n  install: [{{member: {member}, path: {path}}}]\n"
         )
     };
+    let package = |name: &str, version: &str, sha256: &str| {
+        format!(
+            "version: 1\nkubernetes: 1.30\npackages: [{{name: {name}, version: {version:?}, url: {url:?}, sha256: {sha256}}}]\n"
+        )
+    };
     let right = sha256.to_string();
     let wrong = Digest::of(b"something else").to_string();
     let cases = [
@@ -80,6 +113,10 @@ fn a_spec_cannot_bring_in_what_the_gates_refuse() {
         (component("usr/bin/hallo", "usr/local/bin/hello", &right), 5, "usr/bin/hello"),
         (component("usr/bin/hello", "usr/local/bin/kubelet", &right), 2, "something else is installed there"),
         (component("usr/bin/hello", "usr/share/flexnode/bundle.json", &right), 2, "bundle.json is the bundle's own"),
+        (package("hello", "1.0", &wrong), 5, "hello 1.0"),
+        (package("hello", "1.1", &right), 5, "it is the package hello 1.0"),
+        (package("../hello", "1.0", &right), 2, "no Debian package's name"),
+        (package("runc", "1.0", &right), 2, "has the name of a component"),
         ("version: 1\nkubernetes: 1.30\nfiles: [{path: etc, content: a}]\n".to_owned(), 2, "cannot install `/etc"),
         ("version: 1\nkubernetes: 1.30\nfiles: [{path: etc/x, source: nowhere}]\n".to_owned(), 1, "nowhere"),
         ("version: 1\nkubernetes: 1.30\nvalues: {kubelet: {maxPod: 1}}\n".to_owned(), 2, "did you mean `maxPods`"),

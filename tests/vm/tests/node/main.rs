@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../../../../builder/tests/debian/mod.rs"]
+mod debian;
 mod egress;
+mod packages;
 mod root;
 mod unit;
 
@@ -18,25 +21,30 @@ use flexnode_vm::node::Node;
 /// The lab's bundle, built with the programs of this build.
 fn bundle() -> &'static Path {
     static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
-    BUNDLE.get_or_init(|| {
-        let lab = lab::shared().unwrap();
-        let dir = lab.dir().with_file_name("node-bundle");
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("bundle.tar.zst");
-        let program = std::env::current_exe().unwrap().with_file_name("../flexnode-build").canonicalize().unwrap();
-        let output = Command::new(program)
-            .args(["--k8s", "1.30", "--offline", "--level", "1", "--manifests"])
-            .arg(lab.manifests())
-            .arg("--mirror")
-            .arg(lab.mirror())
-            .arg("-o")
-            .arg(&path)
-            .env("FLEXNODE_CACHE_DIR", dir.join("cache"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        path
-    })
+    BUNDLE.get_or_init(|| build("bundle.tar.zst", &["--k8s", "1.30"]).0)
+}
+
+/// A bundle of the lab's programs, and what was said when it was built.
+fn build(name: &str, arguments: &[&str]) -> (PathBuf, String) {
+    let lab = lab::shared().unwrap();
+    let dir = lab.dir().with_file_name("node-bundle");
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join(name);
+    let program = std::env::current_exe().unwrap().with_file_name("../flexnode-build").canonicalize().unwrap();
+    let output = Command::new(program)
+        .args(arguments)
+        .args(["--offline", "--level", "1", "--manifests"])
+        .arg(lab.manifests())
+        .arg("--mirror")
+        .arg(lab.mirror())
+        .arg("-o")
+        .arg(&path)
+        .env("FLEXNODE_CACHE_DIR", dir.join("cache"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    (path, said)
 }
 
 fn node(world: World) -> Node {
