@@ -65,6 +65,7 @@ impl Guest {
             // What containerd and runc call beyond nspawn's own list.
             .args(["--system-call-filter=@keyring bpf", "--kill-signal=SIGRTMIN+3"])
             .arg(format!("--network-namespace-path={}", namespace.path().display()))
+            .arg("--resolv-conf=off")
             .arg("/usr/sbin/flexnode-lab-init")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .env("NOTIFY_SOCKET", &path)
