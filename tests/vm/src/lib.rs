@@ -2,6 +2,7 @@
 
 pub mod azcmagent;
 pub mod azure;
+mod cri;
 pub mod faults;
 pub mod fleet;
 pub mod join;
