@@ -3,6 +3,7 @@
 pub mod azcmagent;
 pub mod azure;
 mod cri;
+mod crictl;
 pub mod faults;
 pub mod fleet;
 pub mod join;

@@ -12,6 +12,7 @@ for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on
   : >"$file"
   mount --bind "$file" "/proc/sys/$setting"
 done
-# The kernel's log is this machine's, too; the kubelet wants to open it.
-ln -sf null /dev/kmsg
+# The kernel's log is this machine's, too; the kubelet wants to open it. It reads as /dev/null does; a link to that would be
+# hidden from units with ProtectKernelLogs= together with /dev/null.
+mknod -m 644 /dev/kmsg c 1 3
 exec /lib/systemd/systemd "$@"

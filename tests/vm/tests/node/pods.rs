@@ -71,7 +71,9 @@ fn import(node: &Node, guest: &Guest) {
 fn tasks(guest: &Guest) -> Vec<String> {
     let listed = guest.ask("ctr", &["-n", "k8s.io", "tasks", "ls"]).unwrap();
     let running = listed.lines().filter(|line| line.ends_with("RUNNING"));
-    running.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    let mut ids: Vec<_> = running.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    ids.sort();
+    ids
 }
 
 #[test]
@@ -91,6 +93,11 @@ fn a_static_pod_runs_with_an_address_survives_the_kubelet_and_goes_with_its_mani
     assert!(before.len() == 2 && before.contains(&id.to_owned()), "{before:?}");
     let containers = guest.ask("ctr", &["-n", "k8s.io", "containers", "ls"]).unwrap();
     assert!(containers.contains(id) && containers.contains(IMAGE), "{containers}");
+    let crictl =
+        |what: &str| -> Value { serde_json::from_str(&guest.ask("crictl", &[what, "-o", "json"]).unwrap()).unwrap() };
+    assert_eq!(crictl("ps")["containers"][0]["id"], id);
+    assert_eq!(crictl("pods")["items"][0]["metadata"]["name"], format!("web-{NAME}"));
+    assert!(crictl("images")["images"].to_string().contains(IMAGE));
     assert!(guest.ask("ip", &["-brief", "address", "show", "cni0"]).unwrap().contains("10.85.0.1/24"));
 
     // The kubelet of before has said all it had to say.
@@ -99,7 +106,6 @@ fn a_static_pod_runs_with_an_address_survives_the_kubelet_and_goes_with_its_mani
     assert_eq!(tasks(&guest), before, "containers go on without a kubelet");
     while told.try_recv().is_ok() {}
     guest.ask("systemctl", &["start", "kubelet.service"]).unwrap();
-    until(&guest, &told, || Some(()));
     told.recv_timeout(Duration::from_secs(120)).unwrap();
     let again = running(&node, "web").unwrap();
     assert_eq!(again["status"]["containerStatuses"], web["status"]["containerStatuses"]);
