@@ -25,7 +25,9 @@ pub(super) fn answer(
         [name, "status"] => (*name, "status"),
         _ => return Err(not_served(call)),
     };
+    let watches = call.parameter("watch").is_some_and(|value| value == "true" || value == "1");
     let verb = match (&call.method, name, subresource) {
+        (&Method::GET, "", _) if watches => "watch",
         (&Method::GET, "", _) => "list",
         (&Method::GET, ..) => "get",
         (&Method::POST, "", _) if !namespace.is_empty() => "create",
@@ -48,6 +50,7 @@ pub(super) fn answer(
             let metadata = json!({"resourceVersion": "1"});
             Ok(Reply::json(200, &json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items})))
         }
+        "watch" => Err(status(501, "NotImplemented", "the emulator does not watch; list instead")),
         "create" => create(state, cluster, call, namespace),
         "patch" => {
             let patch = gate::json(call, &["application/strategic-merge-patch+json"])?;
