@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bundles_file_is_read_and_a_misspelt_one_is_refused() {
+    fn the_bundles_file_is_read_and_one_with_another_key_is_refused() {
         let here = tempfile::tempdir().unwrap();
         let path = here.path().join("crictl.yaml");
         let bundled = include_str!("../../../templates/etc/crictl.yaml");
@@ -123,7 +123,7 @@ mod tests {
         let config = read(&path).unwrap();
         assert_eq!(config.runtime_endpoint, "unix:///run/containerd/containerd.sock");
         assert_eq!(config.timeout, 10);
-        fs::write(&path, bundled.replace("timeout", "timeouts")).unwrap();
+        fs::write(&path, format!("{bundled}pull-image-on-creation: true\n")).unwrap();
         assert!(read(&path).is_err());
     }
 

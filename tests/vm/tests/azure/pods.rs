@@ -14,9 +14,10 @@ fn a_kubelet_mirrors_its_static_pods_and_nothing_else() {
     let pods = "/api/v1/namespaces/default/pods";
     let create = |body: &Value| bench.send(json_body(bench.kubernetes(Method::POST, pods, &token), body));
     let metadata = json!({"name": "web-edge-1", "annotations": {"kubernetes.io/config.mirror": "00"}});
-    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-edge-1"}, "spec": {}});
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-edge-1"}});
+    pod["spec"] = json!({"nodeName": "edge-1"});
     assert_eq!(create(&pod).refusal(), (403, "Forbidden"), "no pod of its own");
-    pod["metadata"] = metadata;
+    (pod["metadata"], pod["spec"]) = (metadata, json!({}));
     assert_eq!(create(&pod).refusal(), (403, "Forbidden"), "nor one that is bound to no node");
     pod["spec"]["nodeName"] = json!("edge-1");
     let created = create(&pod);
