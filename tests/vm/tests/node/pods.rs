@@ -154,7 +154,8 @@ fn a_node_is_ready_only_with_a_network_and_its_kubelet_dies_of_a_field_that_it_d
     std::fs::write(&config, text.replacen("\"maxPods\"", "\"maxPodz\"", 1)).unwrap();
     guest.ask("systemctl", &["restart", "kubelet.service"]).unwrap();
     // It ends when systemd has started it again, and its second complaint finds nobody who listens.
-    let listen = "journalctl --follow --lines=all --unit=kubelet --output=cat --grep='unknown field' | head -n 1";
+    let listen =
+        "timeout 120 journalctl --follow --lines=all --unit=kubelet --output=cat --grep='unknown field' | head -n 1";
     let said = guest.ask("sh", &["-c", listen]).unwrap();
     assert!(said.contains("maxPodz"), "{said}");
     assert_eq!(show(&guest, "kubelet.service", "ExecMainStatus"), "1");
