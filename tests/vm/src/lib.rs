@@ -2,6 +2,8 @@
 
 pub mod azcmagent;
 pub mod azure;
+mod cri;
+mod crictl;
 pub mod egress;
 pub mod faults;
 pub mod fleet;

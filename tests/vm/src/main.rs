@@ -48,7 +48,8 @@ enum Verb {
 /// Debian's containerd, runc and CNI plugins (with apt, in a root of its own:
 /// nothing of this system changes), repacked into upstream's layouts. kubelet,
 /// kubeadm and crictl are in no registry: stand-ins take their place, which
-/// tell their version and refuse everything else. amd64 only.
+/// do what docs/lab.md says and refuse the rest. FLEXNODE_KUBELET names a real
+/// kubelet for the lab, with kubeadm and crictl beside it. amd64 only.
 ///
 /// The same inputs give the same bytes. A lab that is there and intact is kept.
 /// At the end, the command that builds a bundle from it goes to stdout.

@@ -14,6 +14,7 @@ use flexnode_build::artifact::Arch;
 use flexnode_build::catalog::{self, Catalog};
 use flexnode_build::digest::Digest;
 use flexnode_vm::lab::{self, Cache, Lab, NOT_A_KUBECTL};
+use flexnode_vm::standin::StandIn;
 use tempfile::TempDir;
 
 const FLEXNODE_VM: &str = env!("CARGO_BIN_EXE_flexnode-vm");
@@ -261,6 +262,22 @@ fn a_lab_is_whole_or_absent_and_twice_the_same() {
     let said = stderr(&lab_command(&dir).output().unwrap());
     assert!(said.contains("has changed") && said.contains("is made"), "{said}");
     assert_eq!(tree(&dir), expected);
+}
+
+#[test]
+fn a_kubelet_that_is_named_takes_the_stand_ins_place_if_it_is_of_the_labs_version() {
+    let (folder, kubelet) = installed("kubelet");
+    let dir = folder.path().join("lab");
+    let said = stderr(&lab_command(&dir).env("FLEXNODE_KUBELET", &kubelet).output().unwrap());
+    assert!(said.contains("taking the real kubelet") && said.contains("making a stand-in for kubeadm"), "{said}");
+    let catalog = |name: &str| fs::read_to_string(dir.join(format!("manifests/{name}.yaml"))).unwrap();
+    assert!(!catalog("kubelet").contains("standIn: true") && catalog("kubeadm").contains("standIn: true"));
+
+    StandIn::Kubelet.write(Path::new(FLEXNODE_VM), "1.31.0", &kubelet).unwrap();
+    let refused = lab_command(&dir).env("FLEXNODE_KUBELET", &kubelet).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("says \"Kubernetes v1.31.0\", and the lab wants \"Kubernetes v1.30.0\""), "{said}");
 }
 
 #[test]

@@ -179,6 +179,13 @@ impl Emulator {
         state.cluster(cluster).map(|cluster| cluster.nodes.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// The pods that kubelets mirror in a cluster.
+    #[must_use]
+    pub fn pods(&self, cluster: &str) -> Vec<Value> {
+        let mut state = self.shared.state();
+        state.cluster(cluster).map(|cluster| cluster.pods.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// A token for any audience, as if Entra ID had issued it to this object id; for requests of a test's own.
     ///
     /// # Errors

@@ -32,6 +32,8 @@ pub(super) enum Origin {
     Upstream,
     /// Debian's programs in upstream's layout.
     Debian(String),
+    /// A real program that the user named.
+    Given,
     /// A program of ours that takes the place of a real one.
     StandIn,
 }
@@ -109,6 +111,9 @@ fn release(shipped: &Catalog, piece: &Piece, text: &str) -> Result<Value> {
     match &piece.origin {
         Origin::Debian(note) => {
             entry.insert("note".to_owned(), note.as_str().into());
+        }
+        Origin::Given => {
+            entry.insert("note".to_owned(), "As FLEXNODE_KUBELET named it; compared with nobody's digest.".into());
         }
         Origin::StandIn => {
             entry.insert("standIn".to_owned(), true.into());

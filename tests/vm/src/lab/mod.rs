@@ -12,6 +12,7 @@ mod gate;
 mod manifests;
 mod pieces;
 mod place;
+mod real;
 mod wheel;
 
 use std::collections::BTreeMap;
@@ -76,6 +77,9 @@ pub struct Inputs {
     kubernetes: Version,
     catalog: Digest,
     stand_in: Digest,
+    /// Real programs in a stand-in's place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    real: BTreeMap<String, Digest>,
     /// Debian's packages.
     pub debian: Vec<Package>,
 }
@@ -179,6 +183,7 @@ impl Inputs {
         let context = || format!("read the program for stand-ins `{}`", order.stand_in.display());
         let (stand_in, _) =
             Digest::of_reader(File::open(&order.stand_in).with_context(context)?).with_context(context)?;
-        Ok(Self { recipe: RECIPE, kubernetes: KUBERNETES, catalog: shipped.digest, stand_in, debian })
+        let real = real::digests(&real::programs())?;
+        Ok(Self { recipe: RECIPE, kubernetes: KUBERNETES, catalog: shipped.digest, stand_in, real, debian })
     }
 }

@@ -18,7 +18,7 @@ use super::debian::{self, Package};
 use super::gate::refuse_what_does_not_load;
 use super::manifests::{self, Origin, Piece};
 use super::wheel::Wheel;
-use super::{Inputs, Order};
+use super::{Inputs, Order, real};
 use crate::standin::StandIn;
 
 /// From this release on, upstream archives these two beside the plugins.
@@ -69,8 +69,10 @@ impl Bench<'_> {
             let repack = |package| scope.spawn(move || self.debian(cache, package));
             let repacked: Vec<_> = inputs.debian.iter().map(repack).collect();
             let mut pieces = vec![self.kubectl(cache, &inputs.kubernetes)?];
+            let real = real::programs();
             for stand_in in StandIn::ALL {
-                pieces.push(self.stand_in(stand_in, &order.stand_in, &inputs.kubernetes)?);
+                let program = real.get(stand_in.name()).map(PathBuf::as_path);
+                pieces.push(self.stand_in(stand_in, program, &order.stand_in, &inputs.kubernetes)?);
             }
             for thread in repacked {
                 let piece = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -112,19 +114,28 @@ impl Bench<'_> {
         piece(component, version, &to, Origin::Debian(note))
     }
 
-    fn stand_in(&self, stand_in: StandIn, program: &Path, version: &Version) -> Result<Piece> {
+    /// `real`, if there is one, or the stand-in that `program` becomes.
+    fn stand_in(&self, stand_in: StandIn, real: Option<&Path>, program: &Path, version: &Version) -> Result<Piece> {
         let name = stand_in.name();
-        eprintln!("lab: making a stand-in for {name}");
+        let bare = self.scratch.path().join(name);
+        let origin = if let Some(real) = real {
+            eprintln!("lab: taking the real {name} `{}`", real.display());
+            real::check(stand_in, real, version)?;
+            fs::copy(real, &bare).with_context(|| format!("copy `{}`", real.display()))?;
+            Origin::Given
+        } else {
+            eprintln!("lab: making a stand-in for {name}");
+            stand_in.write(program, &version.to_string(), &bare)?;
+            Origin::StandIn
+        };
         let to = self.place(name, version)?;
         match stand_in {
-            StandIn::Kubelet | StandIn::Kubeadm => stand_in.write(program, &version.to_string(), &to)?,
-            StandIn::Crictl => {
-                let bare = self.scratch.path().join(name);
-                stand_in.write(program, &version.to_string(), &bare)?;
-                tar_gz(&to, Owner::Runner, &[Member::Program(name.to_owned(), &bare)])?;
+            StandIn::Crictl => tar_gz(&to, Owner::Runner, &[Member::Program(name.to_owned(), &bare)])?,
+            _ => {
+                fs::copy(&bare, &to).with_context(|| format!("write `{}`", to.display()))?;
             }
         }
-        piece(name, version, &to, Origin::StandIn)
+        piece(name, version, &to, origin)
     }
 
     /// Where upstream's artifact is in the mirror: below its host and path.

@@ -41,6 +41,23 @@ pub const NAME: &str = "edge-node-01";
 /// The version of the Arc agent's stand-in.
 const AGENT: &str = "1.61";
 
+/// A network of pods on a bridge, with addresses from a range: the bundle's own CNI plugins.
+const NETWORK: &str = r#"{
+  "cniVersion": "1.0.0",
+  "name": "lab",
+  "plugins": [{
+    "type": "bridge",
+    "bridge": "cni0",
+    "isGateway": true,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.85.0.0/24"}]]}
+  }]
+}
+"#;
+
+const RESOLVED: &str = "d /run/systemd/resolve 0755 - - -
+f /run/systemd/resolve/resolv.conf 0644 - - - nameserver\\040127.0.0.53\\n
+";
+
 impl Node {
     /// A machine with a bundle, a config and the Arc agent's package; `stand_in` is a flexnode-vm. Any network plugin is
     /// the cluster's affair: its configuration is there.
@@ -154,8 +171,9 @@ impl Node {
             fs::create_dir_all(&packages).context("create the packages' folder")?;
             azcmagent::package(stand_in, AGENT, &packages)?;
         }
-        let network = r#"{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}"#;
-        self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;
+        self.write("/etc/cni/net.d/10-lab.conflist", NETWORK, 0o644)?;
+        // What systemd-resolved, which a stock Ubuntu has, would keep there.
+        self.write("/etc/tmpfiles.d/flexnode-lab.conf", RESOLVED, 0o644)?;
         // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.
         self.write("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
         let config = self.path("/etc/containerd/config.toml");

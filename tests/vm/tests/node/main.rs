@@ -6,7 +6,9 @@
 mod debian;
 mod debian_11;
 mod egress;
+mod image;
 mod packages;
+mod pods;
 mod root;
 mod unit;
 
