@@ -1,5 +1,6 @@
 //! The lock: every artifact of a bundle, pinned. All that follows is a function of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +13,7 @@ use crate::atomic;
 use crate::digest::Digest;
 use crate::document;
 use crate::failure::{Class, Failure};
+use crate::image::Reference;
 use crate::request::{Request, Wanted};
 use crate::target::Target;
 
@@ -39,6 +41,9 @@ pub struct Lock {
     pub target: Target,
     /// The sandbox image.
     pub pause_image: String,
+    /// Container images to preload, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Reference>,
     /// Rules that are broken with permission.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<Allowed>,
@@ -69,6 +74,8 @@ pub struct Resolved {
     pub end_of_life: Date,
     /// The sandbox image.
     pub pause_image: String,
+    /// Container images to preload.
+    pub images: BTreeSet<Reference>,
     /// Rules that are broken with permission.
     pub allowed: Vec<Allowed>,
     /// What to fetch.
@@ -90,6 +97,7 @@ impl Lock {
             arch: request.arch.unwrap_or_default(),
             target: request.target.unwrap_or_default(),
             pause_image: resolved.pause_image,
+            images: resolved.images.into_iter().collect(),
             allowed: resolved.allowed,
             artifacts,
             request,
@@ -138,6 +146,12 @@ impl Lock {
         if let Some(twice) = lock.artifacts.windows(2).find(|pair| pair[0].name >= pair[1].name) {
             bail!(
                 Failure::new(Class::Resolution, format!("{name} lists {} twice or out of order", twice[1].name))
+                    .hint(renew(&lock.request))
+            );
+        }
+        if let Some(twice) = lock.images.windows(2).find(|pair| pair[0] >= pair[1]) {
+            bail!(
+                Failure::new(Class::Resolution, format!("{name} lists the image {} twice or out of order", twice[1]))
                     .hint(renew(&lock.request))
             );
         }
@@ -203,6 +217,12 @@ impl Lock {
         }
         if let Some(image) = asked.pause_image.as_ref().filter(|image| **image != self.pause_image) {
             differences.push(format!("its pause image is {}, --pause-image asks for {image}", self.pause_image));
+        }
+        for image in asked.images.iter().filter(|image| !self.images.contains(image)) {
+            differences.push(format!("it was made without --image {image}"));
+        }
+        if asked.without_pause_image && !self.request.without_pause_image {
+            differences.push("it was made without --no-pause-image".to_owned());
         }
         for with in asked.with.difference(&self.request.with) {
             differences.push(format!("it was made without --with {with}"));

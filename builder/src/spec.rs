@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::artifact::Arch;
 use crate::document;
 use crate::failure::{Class, Failure};
+use crate::image;
 use crate::overlay::{Mode, OverlayPath};
 use crate::request::{ExtraComponent, Request, Wanted};
 use crate::target::Target;
@@ -38,6 +39,11 @@ pub struct Spec {
     pub target: Option<Target>,
     /// Sandbox image, by digest (`--pause-image`).
     pub pause_image: Option<String>,
+    /// Container images to preload, by digest (`--image`).
+    #[serde(default)]
+    pub images: Vec<image::Asked>,
+    /// Whether the pause image is preloaded too; it is, unless this says `false` (`--no-pause-image`).
+    pub preload_pause_image: Option<bool>,
     /// Optional components of the catalog: `kube-proxy`, `nerdctl=2.1` (`--with`).
     #[serde(default)]
     pub with: Vec<String>,
@@ -149,6 +155,8 @@ impl Spec {
             arch: self.arch,
             target: self.target,
             pause_image: self.pause_image.clone(),
+            images: self.images.iter().map(|image| image.reference().clone()).collect(),
+            without_pause_image: self.preload_pause_image == Some(false),
             with: self.with.iter().cloned().collect(),
             allow: self.allow.iter().cloned().collect(),
             components: self.components.clone(),
@@ -165,7 +173,8 @@ impl Spec {
             &mut self.output,
         ];
         let sources = self.files.iter_mut().filter_map(|file| file.source.as_mut());
-        for path in paths.into_iter().flatten().chain(&mut self.ca_certs).chain(sources) {
+        let layouts = self.images.iter_mut().filter_map(image::Asked::from_mut);
+        for path in paths.into_iter().flatten().chain(&mut self.ca_certs).chain(sources).chain(layouts) {
             *path = directory.join(&*path);
         }
         for mirror in self.mirrors.iter_mut().filter(|mirror| !mirror.contains("://")) {

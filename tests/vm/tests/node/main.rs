@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cri;
+mod images;
 mod root;
 mod unit;
 
@@ -28,6 +30,7 @@ fn bundle() -> &'static Path {
             .arg(lab.manifests())
             .arg("--mirror")
             .arg(lab.mirror())
+            .args(["--image", &lab.images().busybox])
             .arg("-o")
             .arg(&path)
             .env("FLEXNODE_CACHE_DIR", dir.join("cache"))

@@ -12,13 +12,13 @@ pub(crate) fn firstboot(guest: &Guest) -> bool {
     guest.run("systemctl", &["start", "flexnode-firstboot.service"]).unwrap().status.success()
 }
 
-fn show(guest: &Guest, unit: &str, property: &str) -> String {
+pub(crate) fn show(guest: &Guest, unit: &str, property: &str) -> String {
     let value = guest.ask("systemctl", &["show", "--value", "--property", property, unit]).unwrap();
     value.trim_end().to_owned()
 }
 
 /// What the journal says of this boot.
-fn journal(guest: &Guest) -> String {
+pub(crate) fn journal(guest: &Guest) -> String {
     guest.ask("journalctl", &["--no-pager", "--boot"]).unwrap()
 }
 
