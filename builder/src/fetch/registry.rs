@@ -5,6 +5,8 @@
 //! on to another host, it stays behind.
 
 use std::collections::HashMap;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -195,6 +197,12 @@ async fn limited(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
 
 /// What `docker login` left for the registry, or a helper of Docker's tells.
 async fn credential(repository: &Repository) -> Result<Option<DockerCredential>, Problem> {
+    // The crate tells a missing file and a broken one apart only where there is no home either.
+    let config = env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let config = config.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
+    if !config.is_some_and(|config| config.join("config.json").exists()) {
+        return Ok(None);
+    }
     let key = repository.key().to_owned();
     let found = tokio::task::spawn_blocking(move || get_credential(&key)).await.context("ask for a credential")?;
     match found {

@@ -10,13 +10,13 @@ root=${FLEXNODE_CONTAINERD_ROOT:-/var/lib/containerd}
 due=$state/images-import-due
 pin=io.cri-containerd.pinned
 
-ctr() { command ctr --namespace k8s.io "$@"; }
+ctr_images() { ctr --namespace k8s.io images "$@"; }
 
 # Reads "NAME DIGEST" lines and prints the names of those that are not there as they must be: complete, unpacked, of
 # that digest.
 lacking() {
-    ready=$(ctr images check --quiet)
-    known=$(ctr images ls)
+    ready=$(ctr_images check --quiet)
+    known=$(ctr_images ls)
     while read -r name digest; do
         if ! printf '%s\n' "$ready" | grep -qxF -- "$name" ||
             ! printf '%s\n' "$known" | awk -v n="$name" -v d="$digest" '$1 == n && $3 == d { f = 1 } END { exit !f }'; then
@@ -25,13 +25,17 @@ lacking() {
     done
 }
 
-# What an import that was cut off has unpacked may be files without their content: containerd does not sync them. Its
-# snapshots go with the images, unless a container uses them.
+# Removes the images under all of their names, those that the CRI gave them (sha256:...) among them: as long as one is
+# left, blobs and snapshots stay. What containers use stays too.
+forget() {
+    ctr_images ls | awk 'NR == FNR { ours[$2] = 1; next } $3 in ours { print $1 }' "$images/names" - |
+        xargs -r ctr --namespace k8s.io images rm --sync >/dev/null
+}
+
+# What an import that was cut off has unpacked may be files without their content: containerd does not sync them.
 if [ -e "$due" ]; then
     echo "an import was cut off: doing it again" >&2
-    while read -r name _; do
-        ctr images rm --sync "$name" >/dev/null
-    done <"$images/names"
+    forget
 fi
 
 missing=$(lacking <"$images/names")
@@ -41,12 +45,12 @@ if [ -n "$missing" ]; then
     sync "$due" "$state"
     # A record whose blobs are gone would keep containerd from taking them in again.
     for name in $missing; do
-        if ctr images ls --quiet | grep -qxF -- "$name"; then
-            ctr images rm --sync "$name" >/dev/null
+        if ctr_images ls --quiet | grep -qxF -- "$name"; then
+            forget
         fi
     done
     # containerd verifies each blob. If tar fails, the archive has no end, and the import fails too.
-    tar -C "$images" -cf - oci-layout index.json blobs | ctr images import - >/dev/null
+    tar -C "$images" -cf - oci-layout index.json blobs | ctr_images import - >/dev/null
     missing=$(lacking <"$images/names")
     if [ -n "$missing" ]; then
         echo "still missing after the import:" "$missing" >&2
@@ -56,7 +60,7 @@ if [ -n "$missing" ]; then
 fi
 
 # Pinned, the kubelet's garbage collection leaves them alone. Those of an older bundle are no longer ours.
-ctr images ls | while read -r name _ _ _ _ _ labels; do
+ctr_images ls | while read -r name _ _ _ _ _ labels; do
     ours=no
     if cut -d' ' -f1 "$images/names" | grep -qxF -- "$name"; then
         ours=yes
@@ -66,8 +70,8 @@ ctr images ls | while read -r name _ _ _ _ _ labels; do
     *) pinned=no ;;
     esac
     case $ours$pinned in
-    yesno) ctr images label "$name" "$pin=pinned" flexnode.bundle=yes >/dev/null ;;
-    noyes) ctr images label "$name" "$pin=" flexnode.bundle= >/dev/null ;;
+    yesno) ctr_images label "$name" "$pin=pinned" flexnode.bundle=yes >/dev/null ;;
+    noyes) ctr_images label "$name" "$pin=" flexnode.bundle= >/dev/null ;;
     esac
 done
 rm -f "$due"

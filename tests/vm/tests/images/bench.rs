@@ -96,7 +96,8 @@ impl Bench {
     pub(crate) fn take_from(&self, reference: &Reference, from: Option<&PathBuf>, options: &Options) -> Result<Image> {
         let cache = Cache::open(Some(&self.cache()))?;
         let wanted = [Wanted { reference, from }];
-        let pulled = pull(&wanted, Arch::Amd64, &cache, options, &Progress::detect(true));
+        let quiet = Progress::detect(true);
+        let pulled = pull(&wanted, Arch::Amd64, &cache, options, &quiet);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         Ok(runtime.block_on(pulled)?.remove(0))
     }

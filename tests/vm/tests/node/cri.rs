@@ -46,7 +46,7 @@ fn call(guest: &Guest, method: &str, message: &[u8]) -> Result<Vec<u8>> {
                   && od -An -v -tx1 /run/cri-answer && cat /run/cri-headers >&2";
     let output = guest.run("sh", &["-c", script, "sh", &escaped, &format!("runtime.v1.{method}")])?;
     let headers = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success() && !headers.contains("grpc-message: "), "{method}: {headers}");
+    ensure!(output.status.success() && headers.contains("grpc-status: 0"), "{method}: {headers}");
     let text = String::from_utf8(output.stdout)?;
     let answer: Vec<u8> = text.split_whitespace().map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
     Ok(answer.get(5..).with_context(|| format!("{method} gave no answer: {headers}"))?.to_vec())
