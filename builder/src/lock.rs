@@ -332,4 +332,31 @@ mod tests {
             assert!(Lock::parse(&text[..cut], "flexnode.lock").is_err(), "cut to {cut} bytes");
         }
     }
+
+    #[test]
+    fn images_are_pinned_with_the_pause_image_among_them_unless_it_is_left_out() {
+        let image: Reference = format!("example.test/agent@sha256:{}", Digest::of(b"an image")).parse().unwrap();
+        let catalog = Catalog::embedded().unwrap();
+        let lock = |asked: &Request| resolve(asked.clone(), &catalog).unwrap().lock;
+        let asked = Request { images: [image.clone()].into(), ..ask("1.30") };
+        let locked = lock(&asked);
+        let pause: Reference = locked.pause_image.parse().unwrap();
+        assert_eq!(locked.images, [image.clone(), pause.clone()]);
+        assert_eq!(Lock::parse(&locked.to_json().unwrap(), "flexnode.lock").unwrap(), locked);
+        assert_eq!(lock(&Request { without_pause_image: true, ..asked.clone() }).images, [image.clone()]);
+        assert_eq!(lock(&ask("1.30")).images, [pause]);
+        locked.check_fits(&asked, "flexnode.lock").unwrap();
+        let error = lock(&ask("1.30")).check_fits(&asked, "flexnode.lock").expect_err("it lacks the image");
+        assert!(error.to_string().contains(&format!("without --image {image}")), "{error}");
+    }
+
+    #[test]
+    fn a_lock_from_before_images_has_none_and_fits() {
+        let locked = resolve(ask("1.30"), &Catalog::embedded().unwrap()).unwrap().lock;
+        let mut old: serde_json::Value = serde_json::from_str(&locked.to_json().unwrap()).unwrap();
+        old.as_object_mut().unwrap().remove("images");
+        let old = Lock::parse(&old.to_string(), "flexnode.lock").unwrap();
+        assert_eq!(old.images, []);
+        old.check_fits(&ask("1.30"), "flexnode.lock").unwrap();
+    }
 }

@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_a_name_or_a_name_and_a_place_beside_the_spec() {
+        let name = format!("example.test/agent:2@sha256:{}", crate::digest::Digest::of(b"an image"));
+        let text = format!("version: 1\nimages: [\"{name}\", {{ref: \"{name}\", from: agent.oci}}]\n");
+        let mut spec = Spec::parse(&text, "flexnode.yaml").unwrap();
+        spec.rebase(Path::new("/srv/specs"));
+        assert_eq!(spec.request().flags(), format!("--image {name}"));
+        assert_eq!(spec.images[0].from(), None);
+        assert_eq!(spec.images[1].from().unwrap(), Path::new("/srv/specs/agent.oci"));
+    }
+
+    #[test]
     fn an_unknown_key_suggests_the_right_one() {
         let (message, hint) = refusal("version: 1\nkubernets: \"1.30\"\n");
         assert!(message.contains("flexnode.yaml") && message.contains("kubernets"), "{message}");
@@ -227,6 +238,8 @@ mod tests {
             "version: 1\nfiles: [{path: etc/x, content: a, mode: \"4755\"}]\n",
             "version: 1\ncomponents: [{name: x, version: \"1\", url: u, sha256: abc, kind: tar, install: []}]\n",
             "version: 1\ncomponents: [{name: x, version: \"1\", url: u, kind: zip, install: []}]\n",
+            "version: 1\nimages: [\"registry.k8s.io/pause:3.9\"]\n",
+            "version: 1\nimages: [{from: image.oci}]\n",
             "version: 1\nversion: 1\n",
             "version: 1\nkubernetes: [\n",
             "",
