@@ -343,7 +343,7 @@ mod tests {
         let pause: Reference = locked.pause_image.parse().unwrap();
         assert_eq!(locked.images, [image.clone(), pause.clone()]);
         assert_eq!(Lock::parse(&locked.to_json().unwrap(), "flexnode.lock").unwrap(), locked);
-        assert_eq!(lock(&Request { without_pause_image: true, ..asked.clone() }).images, [image.clone()]);
+        assert_eq!(lock(&Request { without_pause_image: true, ..asked.clone() }).images, std::slice::from_ref(&image));
         assert_eq!(lock(&ask("1.30")).images, [pause]);
         locked.check_fits(&asked, "flexnode.lock").unwrap();
         let error = lock(&ask("1.30")).check_fits(&asked, "flexnode.lock").expect_err("it lacks the image");

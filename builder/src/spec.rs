@@ -173,7 +173,7 @@ impl Spec {
             &mut self.output,
         ];
         let sources = self.files.iter_mut().filter_map(|file| file.source.as_mut());
-        let layouts = self.images.iter_mut().filter_map(image::Asked::from_mut);
+        let layouts = self.images.iter_mut().filter_map(image::Asked::layout_mut);
         for path in paths.into_iter().flatten().chain(&mut self.ca_certs).chain(sources).chain(layouts) {
             *path = directory.join(&*path);
         }
@@ -213,8 +213,8 @@ mod tests {
         let mut spec = Spec::parse(&text, "flexnode.yaml").unwrap();
         spec.rebase(Path::new("/srv/specs"));
         assert_eq!(spec.request().flags(), format!("--image {name}"));
-        assert_eq!(spec.images[0].from(), None);
-        assert_eq!(spec.images[1].from().unwrap(), Path::new("/srv/specs/agent.oci"));
+        assert_eq!(spec.images[0].layout(), None);
+        assert_eq!(spec.images[1].layout().unwrap(), Path::new("/srv/specs/agent.oci"));
     }
 
     #[test]

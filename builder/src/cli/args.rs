@@ -206,7 +206,7 @@ pub(super) fn bring(
     progress: &Progress,
 ) -> Result<(Vec<Blob>, Vec<Image>)> {
     let from = |reference: &Reference| {
-        spec.images.iter().find(|image| image.reference() == reference).and_then(image::Asked::from)
+        spec.images.iter().find(|image| image.reference() == reference).and_then(image::Asked::layout)
     };
     let images: Vec<WantedImage<'_>> =
         lock.images.iter().map(|reference| WantedImage { reference, from: from(reference) }).collect();

@@ -51,7 +51,7 @@ impl Asked {
 
     /// Where it lies on this machine.
     #[must_use]
-    pub fn from(&self) -> Option<&PathBuf> {
+    pub fn layout(&self) -> Option<&PathBuf> {
         match self {
             Self::Registry(_) => None,
             Self::Local(local) => local.from.as_ref(),
@@ -59,7 +59,7 @@ impl Asked {
     }
 
     /// The same, to be changed.
-    pub(crate) fn from_mut(&mut self) -> Option<&mut PathBuf> {
+    pub(crate) fn layout_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
             Self::Registry(_) => None,
             Self::Local(local) => local.from.as_mut(),

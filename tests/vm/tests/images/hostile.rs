@@ -89,17 +89,20 @@ fn a_layer_that_unpacks_to_something_else_than_its_config_says_is_refused() {
     assert!(message.contains("cannot be unpacked"), "{message}");
 }
 
+/// What makes a sound manifest a bad one.
+type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+
 #[test]
 fn what_is_no_image_of_a_node_is_refused_by_its_type() {
     let bench = Bench::new();
     let sound = bench.manifest("amd64");
-    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+    let changed = |change: Change<'_>| {
         let mut manifest = sound.clone();
         change(&mut manifest);
         bench.refusal(&bench.name(&manifest))
     };
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
-    let cases: [(&str, &dyn Fn(&mut serde_json::Value)); 9] = [
+    let cases: [(&str, Change<'_>); 9] = [
         ("schema 1", &|manifest| manifest["schemaVersion"] = 1.into()),
         ("does not hand out", &|manifest| manifest["layers"][0]["mediaType"] = foreign.into()),
         ("a layer of the type `text/html`", &|manifest| manifest["layers"][0]["mediaType"] = "text/html".into()),
