@@ -210,7 +210,7 @@ async fn credential(repository: &Repository) -> Result<Option<DockerCredential>,
         Err(CredentialRetrievalError::ConfigNotFound | CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
         // What a helper prints may be a secret.
         Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
-            Err(Problem::Refused(format!("the credential helper docker-credential-{helper} failed")))
+            Err(Problem::Refused(format!("the credential helper {helper} failed")))
         }
         Err(error) => Err(Problem::Refused(format!("Docker's configuration: {error}"))),
     }

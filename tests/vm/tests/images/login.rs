@@ -203,12 +203,13 @@ fn a_helper_of_dockers_is_asked_and_its_words_are_not_repeated() {
         let installed = Command::new("install").args(["-m", "755"]).args([&source, &program]).status().unwrap();
         assert!(installed.success());
     };
-    let told =
-        format!("#!/bin/sh\nprintf '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\",\"ServerURL\":\"x\"}}'\n");
+    let told = format!(
+        "#!/bin/sh\ncat >/dev/null\nprintf '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\",\"ServerURL\":\"x\"}}'\n"
+    );
     let (answer, got) = pulled_with(|dir, host| helper(dir, host, &told));
     assert_eq!(answer, Answer::Pulled(3));
     assert!(got.iter().any(|got| got.path.starts_with("/token?") && got.authorization.is_some()));
-    let broken = "#!/bin/sh\necho helper-canary\necho helper-canary >&2\nexit 1\n";
+    let broken = "#!/bin/sh\ncat >/dev/null\necho helper-canary\necho helper-canary >&2\nexit 1\n";
     let (answer, _) = pulled_with(|dir, host| helper(dir, host, broken));
     let Answer::Refused { said, .. } = answer else { panic!("{answer:?}") };
     assert!(said.contains("docker-credential-lab failed") && !said.contains("canary"), "{said}");
