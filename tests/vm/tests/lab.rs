@@ -81,6 +81,32 @@ fn the_catalog_is_sound_and_made_of_the_shipped_one() {
 }
 
 #[test]
+fn the_mirror_holds_images_whose_blobs_are_what_they_are_called() {
+    let images = lab().images();
+    let catalog = Catalog::load(Some(&lab().manifests())).unwrap();
+    assert_eq!(catalog.compat.minors["1.30"].defaults.pause_image, images.pause);
+    let mut blobs = 0;
+    for repository in ["registry.k8s.io/v2/pause", "registry-1.docker.io/v2/library/busybox"] {
+        for kind in ["blobs", "manifests"] {
+            for entry in fs::read_dir(lab().mirror().join(repository).join(kind)).unwrap() {
+                let path = entry.unwrap().path();
+                let digest = Digest::of(&fs::read(&path).unwrap());
+                assert_eq!(path.file_name().unwrap().to_str().unwrap(), format!("sha256:{digest}"));
+                blobs += 1;
+            }
+        }
+    }
+    // Each: a config and two layers, of which one is the same; two manifests, and one index.
+    assert_eq!(blobs, 9);
+    for (image, place) in
+        [(&images.pause, "registry.k8s.io/v2/pause"), (&images.busybox, "registry-1.docker.io/v2/library/busybox")]
+    {
+        let (_, digest) = image.split_once('@').unwrap();
+        assert!(lab().mirror().join(place).join("manifests").join(digest).is_file(), "{image}");
+    }
+}
+
+#[test]
 fn kubectl_is_upstreams_and_pinned_by_the_shipped_catalog() {
     let found = found("kubectl");
     assert_eq!(found.sha256.to_string(), "7c3807c0f5c1b30110a2ff1e55da1d112a6d0096201f1beb81b269f582b5d1c5");

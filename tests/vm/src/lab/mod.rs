@@ -9,6 +9,7 @@ mod cache;
 mod deb;
 mod debian;
 mod gate;
+mod images;
 mod manifests;
 mod pieces;
 mod place;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::apt::Source;
 pub use self::cache::Cache;
 pub use self::debian::Package;
+pub use self::images::Images;
 use self::place::Place;
 pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 
@@ -36,7 +38,7 @@ pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 pub const KUBERNETES: Version = Version::new(1, 30, 0);
 
 /// Counts up whenever the same inputs give another lab.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// What to make a lab of, and where.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub struct Lab {
 pub struct Record {
     /// What it was made of.
     pub inputs: Inputs,
+    /// The container images that its mirror holds.
+    pub images: Images,
     /// Every file, by its path below the lab's folder.
     pub files: BTreeMap<String, Digest>,
 }
@@ -108,8 +112,7 @@ pub fn make(order: &Order) -> Result<Lab> {
         // Another process may have made it while this one waited.
         if place.holds(&inputs)?.is_none() {
             place.clear()?;
-            let files = pieces::build(&place.partial, order, &shipped, &inputs)?;
-            place.finish(&Record { inputs: inputs.clone(), files })?;
+            place.finish(&pieces::build(&place.partial, order, &shipped, &inputs)?)?;
             made = true;
         }
         lease.unlock().context("unlock the lab")?;
@@ -160,6 +163,12 @@ impl Lab {
         let Version { major, minor, .. } = KUBERNETES;
         let [manifests, mirror] = [self.manifests(), self.mirror()].map(|path| quoted(&path));
         format!("flexnode-build --k8s {major}.{minor} --manifests {manifests} --mirror {mirror} -o bundle.tar.zst")
+    }
+
+    /// The container images that its mirror holds.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.record.images
     }
 
     /// What it was made of and holds.

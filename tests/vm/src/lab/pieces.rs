@@ -13,24 +13,20 @@ use semver::Version;
 
 use super::archive::{Member, Owner, tar_gz};
 use super::cache::Cache;
-use super::deb::Unpacked;
+use super::deb::{BUSYBOX, Unpacked};
 use super::debian::{self, Package};
 use super::gate::refuse_what_does_not_load;
+use super::images::{self, Images};
 use super::manifests::{self, Origin, Piece};
 use super::wheel::Wheel;
-use super::{Inputs, Order, real};
+use super::{Inputs, Order, Record, real};
 use crate::standin::StandIn;
 
 /// From this release on, upstream archives these two beside the plugins.
 const CNI_WITH_LICENSE: Version = Version::new(1, 4, 1);
 
-/// Makes mirror and catalog in the new folder `root`; returns the digest of every file.
-pub(super) fn build(
-    root: &Path,
-    order: &Order,
-    shipped: &Catalog,
-    inputs: &Inputs,
-) -> Result<BTreeMap<String, Digest>> {
+/// Makes mirror and catalog in the new folder `root`; returns the record of both.
+pub(super) fn build(root: &Path, order: &Order, shipped: &Catalog, inputs: &Inputs) -> Result<Record> {
     let cache = Cache::open(&order.cache)?;
     let manifests = root.join("manifests");
     fs::create_dir_all(&manifests).with_context(|| format!("create `{}`", manifests.display()))?;
@@ -41,9 +37,9 @@ pub(super) fn build(
     let bench = Bench { root, shipped, scratch: cache.scratch()? };
 
     let pieces = bench.pieces(&cache, order, inputs)?;
-    manifests::write(&manifests, shipped, &inputs.kubernetes, &pieces)?;
+    let (images, mut files) = bench.images(&cache, inputs)?;
+    manifests::write(&manifests, shipped, &inputs.kubernetes, &pieces, &images.pause)?;
 
-    let mut files = BTreeMap::new();
     for piece in &pieces {
         files.insert(bench.name(piece.component, &piece.version)?, piece.sha256);
     }
@@ -52,7 +48,7 @@ pub(super) fn build(
         let (sha256, _) = measure(&path)?;
         files.insert(format!("manifests/{}", path.file_name().unwrap_or_default().to_string_lossy()), sha256);
     }
-    Ok(files)
+    Ok(Record { inputs: inputs.clone(), images, files })
 }
 
 /// Where the pieces are made.
@@ -67,7 +63,8 @@ impl Bench<'_> {
     fn pieces(&self, cache: &Cache, order: &Order, inputs: &Inputs) -> Result<Vec<Piece>> {
         std::thread::scope(|scope| {
             let repack = |package| scope.spawn(move || self.debian(cache, package));
-            let repacked: Vec<_> = inputs.debian.iter().map(repack).collect();
+            let repacked: Vec<_> =
+                inputs.debian.iter().filter(|package| package.component != BUSYBOX).map(repack).collect();
             let mut pieces = vec![self.kubectl(cache, &inputs.kubernetes)?];
             let real = real::programs();
             for stand_in in StandIn::ALL {
@@ -112,6 +109,15 @@ impl Bench<'_> {
             }
         }
         piece(component, version, &to, Origin::Debian(note))
+    }
+
+    fn images(&self, cache: &Cache, inputs: &Inputs) -> Result<(Images, BTreeMap<String, Digest>)> {
+        let package = inputs.debian.iter().find(|package| package.component == BUSYBOX);
+        let package = package.context("find busybox among Debian's packages")?;
+        eprintln!("lab: making container images of {} {}", package.package, package.version);
+        let unpacked = debian::programs(cache, package, &self.scratch.path().join(BUSYBOX))?;
+        let program = unpacked.programs.first().context("find busybox in its package")?;
+        images::write(self.root, &program.path, &package.version)
     }
 
     /// `real`, if there is one, or the stand-in that `program` becomes.

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cri;
 #[path = "../../../../builder/tests/debian/mod.rs"]
 mod debian;
 mod debian_11;
 mod egress;
 mod image;
+mod images;
 mod packages;
 mod pods;
 mod root;
@@ -24,7 +26,8 @@ use flexnode_vm::node::Node;
 /// The lab's bundle, built with the programs of this build.
 fn bundle() -> &'static Path {
     static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
-    BUNDLE.get_or_init(|| build("bundle.tar.zst", &["--k8s", "1.30"]).0)
+    let busybox = || lab::shared().unwrap().images().busybox.as_str();
+    BUNDLE.get_or_init(|| build("bundle.tar.zst", &["--k8s", "1.30", "--image", busybox()]).0)
 }
 
 /// A bundle of the lab's programs, and what was said when it was built.
