@@ -127,7 +127,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let argv0 = arguments.next().unwrap_or_default();
     if azcmagent::called(&argv0) {
-        return azcmagent::run(arguments);
+        return azcmagent::run(&argv0, arguments);
     }
     if let Some(stand_in) = StandIn::called(&argv0) {
         return stand_in.run(arguments);

@@ -73,6 +73,10 @@ impl Place {
         fs::write(self.state.join(EMULATOR), text).context("write the emulator's place")
     }
 
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
     pub(super) fn emulator(&self) -> Outcome<Whereabouts> {
         let files = [self.state.join(EMULATOR), PathBuf::from("/etc/flexnode-lab/azcmagent.json")];
         for file in &files {

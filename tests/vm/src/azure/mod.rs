@@ -24,6 +24,7 @@ mod entra;
 mod fault;
 pub(crate) mod guid;
 mod himds;
+mod himdsd;
 mod inventory;
 mod kubernetes;
 mod operation;
@@ -42,7 +43,7 @@ mod world;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -60,6 +61,7 @@ pub use self::clock::Clock;
 pub use self::cloud::{Cloud, Hosts};
 pub use self::fault::{Fault, When};
 pub use self::himds::AgentConfig;
+pub use self::himdsd::HimdsDaemon;
 pub use self::inventory::{App, Cluster, Subscription};
 pub use self::kubernetes::ClusterRole;
 pub use self::operation::{Operation, Service};
@@ -93,6 +95,9 @@ pub struct Himds {
     task: JoinHandle<()>,
 }
 
+/// Where a service listens unless told otherwise.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 const ENTRA: &str = "entra";
 const ARM: &str = "arm";
 
@@ -102,6 +107,14 @@ impl Emulator {
     /// # Errors
     /// When no port, thread or certificate can be had.
     pub fn start(world: World) -> Result<Self> {
+        Self::start_at(world, LOOPBACK)
+    }
+
+    /// The same at an address that other machines reach.
+    ///
+    /// # Errors
+    /// As for [`Emulator::start`].
+    pub fn start_at(world: World, address: IpAddr) -> Result<Self> {
         let (ports, cloud) = (world.ports, world.cloud);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -114,16 +127,16 @@ impl Emulator {
         let mut identities = HashMap::new();
         let mut places = HashMap::new();
         let mut serve = |name: &str, host: Option<&str>, port, desk: Desk, authority: &Authority| -> Result<String> {
-            let identity = Arc::new(Identity::new(authority, host)?);
+            let identity = Arc::new(Identity::new(authority, address, host)?);
             identities.insert(name.to_owned(), Arc::clone(&identity));
-            let (address, _) = server::start(runtime.handle(), port, Some(identity), desk, &shared)
+            let (bound, _) = server::start(runtime.handle(), (address, port), Some(identity), desk, &shared)
                 .with_context(|| format!("start the service {name}"))?;
             // Azure's names have Azure's port: the URLs hold none.
             let (place, url) = match host {
                 Some(host) => (format!("{host}:443"), format!("https://{host}")),
-                None => (address.to_string(), format!("https://{address}")),
+                None => (bound.to_string(), format!("https://{bound}")),
             };
-            places.insert(place, address);
+            places.insert(place, bound);
             Ok(url)
         };
         let hosts = cloud.hosts();
@@ -184,7 +197,7 @@ impl Emulator {
         let site = Arc::new(site);
         let runtime = self.runtime.as_ref().context("the emulator has been stopped")?;
         let (address, task) =
-            server::start(runtime.handle(), port, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
+            server::start(runtime.handle(), (LOOPBACK, port), None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
         Ok(Himds { site, url: format!("http://{address}"), task })
     }
 

@@ -1,7 +1,7 @@
 //! One service on one port: reads a request, lets its fault have its way, has it answered, and records it.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -85,13 +85,12 @@ impl Desk {
 /// Starts a service.
 pub(super) fn start(
     runtime: &Handle,
-    port: u16,
+    (address, port): (IpAddr, u16),
     identity: Option<Arc<Identity>>,
     desk: Desk,
     shared: &Arc<Shared>,
 ) -> Result<(SocketAddr, JoinHandle<()>)> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("listen on port {port}"))?;
+    let listener = std::net::TcpListener::bind((address, port)).with_context(|| format!("listen on port {port}"))?;
     listener.set_nonblocking(true).context("prepare the port")?;
     let address = listener.local_addr().context("ask for the port")?;
     let inside = runtime.enter();

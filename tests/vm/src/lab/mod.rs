@@ -9,6 +9,7 @@ mod cache;
 mod deb;
 mod debian;
 mod gate;
+mod kernel;
 mod manifests;
 mod pieces;
 mod place;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cache::Cache;
 pub use self::debian::Package;
+pub use self::kernel::Kernel;
 use self::place::Place;
 pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 

@@ -1,13 +1,20 @@
 //! Nodes that really boot: a root file system, a bundle over it, and an emulated Azure that is all they can reach.
 
+mod bundle;
+mod guest;
 mod namespace;
 mod nspawn;
+mod qemu;
 mod rootfs;
+mod timeline;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use flexnode_build::bundle::{Source, Verified};
@@ -15,34 +22,61 @@ use flexnode_build::progress::Progress;
 use flexnode_build::root::{self, Applying};
 use tempfile::TempDir;
 
+use self::guest::Kind;
+use self::nspawn::Container;
+use self::qemu::{Disk, Machine};
 use self::rootfs::unpack;
 use crate::azcmagent::{self, Whereabouts};
 use crate::azure::{Emulator, Himds, World, contoso};
 
+pub use self::bundle::bundle;
+pub use self::guest::{Guest, Lane};
 pub use self::namespace::Namespace;
-pub use self::nspawn::Guest;
 pub use self::rootfs::rootfs;
+pub use self::timeline::Timeline;
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
 pub struct Node {
-    /// Emulated Azure, on loopback in the machine's own network.
+    /// Emulated Azure: on loopback in a container's own network, at the other end of a virtual machine's wire.
     pub azure: Emulator,
-    _himds: Himds,
+    lane: NodeLane,
     namespace: Namespace,
     place: TempDir,
 }
+
+#[derive(Debug)]
+enum NodeLane {
+    /// The emulator serves its HIMDS.
+    Container {
+        _himds: Himds,
+    },
+    Vm {
+        disk: Arc<Disk>,
+    },
+}
+
+/// The site's end of a virtual machine's wire, where the emulator is (TEST-NET-1: nobody's).
+const SITE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// The Node's name.
 pub const NAME: &str = "edge-node-01";
 
 impl Node {
+    /// [`Node::prepare_on`] for the lane of containers.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+        Self::prepare_on(Lane::Container, world, bundle, stand_in)
+    }
+
     /// A machine with a bundle, a config and the Arc agent's package; `stand_in` is a flexnode-vm. Any network plugin is
     /// the cluster's affair: its configuration is there.
     ///
     /// # Errors
     /// When the root cannot be made, or a service does not start.
-    pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+    pub fn prepare_on(lane: Lane, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
         let place = tempfile::tempdir().context("create the machine's folder")?;
         let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
         let namespace = Namespace::new(&format!("flexnode-{name}"))?;
@@ -53,9 +87,21 @@ impl Node {
         let bundle = Verified::verify(Source::open(bundle)?, &progress)?;
         // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.
         root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
-        let azure = namespace.inside(|| Emulator::start(world))?;
-        let himds = namespace.inside(|| azure.himds_of(&root))?;
-        let node = Self { azure, _himds: himds, namespace, place };
+        let (azure, lane) = match lane {
+            Lane::Container => {
+                let azure = namespace.inside(|| Emulator::start(world))?;
+                let himds = namespace.inside(|| azure.himds_of(&root))?;
+                (azure, NodeLane::Container { _himds: himds })
+            }
+            Lane::Vm => {
+                namespace.tap(qemu::TAP, &format!("{SITE}/24"))?;
+                let azure = namespace.inside(|| Emulator::start_at(world, IpAddr::V4(SITE)))?;
+                qemu::equip(&root, "192.0.2.2/24", &SITE.to_string())?;
+                let disk = Arc::new(Disk::new(place.path().join("disk.img"), root));
+                (azure, NodeLane::Vm { disk })
+            }
+        };
+        let node = Self { azure, lane, namespace, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -65,10 +111,44 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn boot(&self) -> Result<Guest> {
-        Guest::boot(&self.root(), &self.namespace, &self.place.path().join("console.log"))
+        let (console, powered_on) = (self.console(), Instant::now());
+        let kind = match &self.lane {
+            NodeLane::Container { .. } => Kind::Container(Container::boot(&self.root(), &self.namespace, &console)?),
+            NodeLane::Vm { disk } => Kind::Vm(Machine::boot(disk, &self.namespace, &console)?),
+        };
+        Ok(Guest::new(kind, powered_on))
     }
 
-    /// Its root, as long as it is off; reading is possible at any time.
+    /// Waits until the API server hears from the Node called `name`, booted as `guest`, that it is ready; when that was.
+    ///
+    /// # Errors
+    /// When it does not within `patience`.
+    pub fn await_ready(&self, guest: &Guest, name: &str, patience: Duration) -> Result<Instant> {
+        let (tell, told) = mpsc::channel();
+        let status = format!("/api/v1/nodes/{name}/status");
+        // Who no longer waits needs not be told.
+        self.azure.observe(move |request| drop(tell.send(request.path.clone())));
+        let deadline = Instant::now() + patience;
+        loop {
+            let is_ready = self.azure.nodes(&contoso::cluster_id()).iter().any(|node| is_ready(node, name));
+            let since = SystemTime::now() - guest.powered_on.elapsed();
+            let since = since.duration_since(UNIX_EPOCH).context("read this machine's clock")?;
+            let mut requests = self.azure.requests().into_iter();
+            if is_ready && requests.any(|request| request.path == status && request.at > since) {
+                return Ok(Instant::now());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            told.recv_timeout(left).with_context(|| format!("wait for {name} to be ready"))?;
+        }
+    }
+
+    /// What its console has shown, in all boots.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.place.path().join("console.log")
+    }
+
+    /// Its root, as long as it is off; a container's can be read at any time.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.place.path().join("root")
@@ -105,8 +185,12 @@ impl Node {
         azcmagent::package(stand_in, "1.61", &packages)?;
         let network = r#"{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}"#;
         self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;
-        // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.
+        // It stops quickly.
         self.write("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
+        if let NodeLane::Vm { .. } = self.lane {
+            return self.write("/etc/systemd/system/himdsd.service", azcmagent::HIMDSD_DAEMON, 0o644);
+        }
+        // Root of a container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE).
         let config = self.path("/etc/containerd/config.toml");
         let text = fs::read_to_string(&config).context("read containerd's configuration")?;
         let (off, on) = ("restrict_oom_score_adj = false", "restrict_oom_score_adj = true");
@@ -125,4 +209,10 @@ impl Node {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
     }
+}
+
+fn is_ready(node: &serde_json::Value, name: &str) -> bool {
+    let conditions = node["status"]["conditions"].as_array();
+    node["metadata"]["name"] == name
+        && conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }

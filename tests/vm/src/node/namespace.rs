@@ -26,6 +26,16 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Makes a tap device in it, for a virtual machine's network, and gives the namespace this address on it.
+    ///
+    /// # Errors
+    /// When iproute2 refuses.
+    pub fn tap(&self, device: &str, address: &str) -> Result<()> {
+        ip(&["-n", &self.name, "tuntap", "add", "dev", device, "mode", "tap"])?;
+        ip(&["-n", &self.name, "address", "add", address, "dev", device])?;
+        ip(&["-n", &self.name, "link", "set", device, "up"])
+    }
+
     /// Where it is held.
     #[must_use]
     pub fn path(&self) -> PathBuf {

@@ -18,7 +18,7 @@ use super::Namespace;
 
 /// A booted machine. Dropping it is a power cut.
 #[derive(Debug)]
-pub struct Guest {
+pub(super) struct Container {
     nspawn: Child,
     leader: i32,
 }
@@ -38,12 +38,12 @@ Environment=NOTIFY_SOCKET=/flexnode-lab.socket
 ExecStart=/usr/bin/systemd-notify X_FLEXNODE_UP=1
 ";
 
-impl Guest {
+impl Container {
     /// Boots `root` in `namespace`. What the console shows goes to the file `console`.
     ///
     /// # Errors
     /// When systemd-nspawn is missing or does not start it.
-    pub fn boot(root: &Path, namespace: &Namespace, console: &Path) -> Result<Self> {
+    pub(super) fn boot(root: &Path, namespace: &Namespace, console: &Path) -> Result<Self> {
         let init = root.join("usr/sbin/flexnode-lab-init");
         fs::write(&init, include_str!("init.sh")).context("write the first program")?;
         fs::set_permissions(&init, Permissions::from_mode(0o755)).context("make the first program executable")?;
@@ -100,7 +100,7 @@ impl Guest {
     ///
     /// # Errors
     /// When it cannot be started; how it ends is in the answer.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
         let target = self.leader.to_string();
         Command::new("nsenter")
             .args(["--target", &target, "--all", "--wd=/", "--", "/usr/bin/env", "-i"])
@@ -111,23 +111,11 @@ impl Guest {
             .with_context(|| format!("run {program} in the guest"))
     }
 
-    /// Standard output of a program that must succeed.
-    ///
-    /// # Errors
-    /// When it fails, with all that it said.
-    pub fn ask(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let output = self.run(program, arguments)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        ensure!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
-        Ok(text(&output.stdout))
-    }
-
     /// Shuts it down in order.
     ///
     /// # Errors
     /// When it does not end well.
-    pub fn power_off(mut self) -> Result<()> {
+    pub(super) fn power_off(mut self) -> Result<()> {
         signal(&self.nspawn, Signal::TERM)?;
         let status = self.nspawn.wait().context("wait for nspawn")?;
         ensure!(status.success(), "nspawn ended with {status}");
@@ -135,7 +123,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Container {
     fn drop(&mut self) {
         // After its end the first process's id may be somebody else's.
         if matches!(self.nspawn.try_wait(), Ok(Some(_))) {
