@@ -1,7 +1,7 @@
 //! One service on one port: reads a request, lets its fault have its way, has it answered, and records it.
 
 use std::future::pending;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -85,12 +85,12 @@ impl Desk {
 /// Starts a service.
 pub(super) fn start(
     runtime: &Handle,
-    (address, port): (IpAddr, u16),
+    at: SocketAddr,
     identity: Option<Arc<Identity>>,
     desk: Desk,
     shared: &Arc<Shared>,
 ) -> Result<(SocketAddr, JoinHandle<()>)> {
-    let listener = std::net::TcpListener::bind((address, port)).with_context(|| format!("listen on port {port}"))?;
+    let listener = std::net::TcpListener::bind(at).with_context(|| format!("listen on {at}"))?;
     listener.set_nonblocking(true).context("prepare the port")?;
     let address = listener.local_addr().context("ask for the port")?;
     let inside = runtime.enter();

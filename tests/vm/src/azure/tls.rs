@@ -27,12 +27,12 @@ pub enum TlsFault {
 
 /// What one service shows.
 pub(super) struct Identity {
+    own: Vec<String>,
     good: Mutex<Arc<ServerConfig>>,
     unknown: Arc<ServerConfig>,
     wrong_name: Arc<ServerConfig>,
     expired: Arc<ServerConfig>,
     planned: Mutex<VecDeque<TlsFault>>,
-    own: Vec<String>,
 }
 
 /// How to meet one connection.
@@ -43,12 +43,12 @@ pub(super) enum Welcome {
 }
 
 impl Identity {
-    /// For a service at `address` that also goes by the name `host`, if it has one.
-    pub(super) fn new(authority: &Authority, address: IpAddr, host: Option<&str>) -> Result<Self> {
-        let address = address.to_string();
-        let own: Vec<&str> =
-            NAMES.into_iter().filter(|name| *name != address).chain([address.as_str()]).chain(host).collect();
-        let own: Vec<String> = own.into_iter().map(str::to_owned).collect();
+    /// For a service at this address that also goes by the name `host`, if it has one.
+    pub(super) fn new(authority: &Authority, host: Option<&str>, address: IpAddr) -> Result<Self> {
+        let mut own: Vec<String> = NAMES.into_iter().chain(host).map(str::to_owned).collect();
+        if !address.is_loopback() {
+            own.push(address.to_string());
+        }
         let mut expired = names(&own)?;
         (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 12, 31));
         Ok(Self {

@@ -21,8 +21,6 @@ pub enum Lane {
 #[derive(Debug)]
 pub struct Guest {
     kind: Kind,
-    /// When it was switched on.
-    pub powered_on: Instant,
 }
 
 #[derive(Debug)]
@@ -32,8 +30,17 @@ pub(super) enum Kind {
 }
 
 impl Guest {
-    pub(super) fn new(kind: Kind, powered_on: Instant) -> Self {
-        Self { kind, powered_on }
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind }
+    }
+
+    /// When it was switched on.
+    #[must_use]
+    pub fn powered_on(&self) -> Instant {
+        match &self.kind {
+            Kind::Container(container) => container.powered_on,
+            Kind::Vm(machine) => machine.powered_on,
+        }
     }
 
     /// Which lane it runs in.

@@ -3,6 +3,7 @@
 mod bundle;
 mod guest;
 mod namespace;
+mod network;
 mod nspawn;
 mod qemu;
 mod rootfs;
@@ -10,7 +11,6 @@ mod timeline;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -32,16 +32,17 @@ use crate::azure::{Emulator, Himds, World, contoso};
 pub use self::bundle::bundle;
 pub use self::guest::{Guest, Lane};
 pub use self::namespace::Namespace;
+pub use self::network::{Entry, GATEWAY, GUEST, LINE, Network, Sent, Traffic, Verdict};
 pub use self::rootfs::rootfs;
 pub use self::timeline::Timeline;
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
 pub struct Node {
-    /// Emulated Azure: on loopback in a container's own network, at the other end of a virtual machine's wire.
+    /// Emulated Azure, in the machine's own network.
     pub azure: Emulator,
     lane: NodeLane,
-    namespace: Namespace,
+    network: Network,
     place: TempDir,
 }
 
@@ -55,9 +56,6 @@ enum NodeLane {
         disk: Arc<Disk>,
     },
 }
-
-/// The site's end of a virtual machine's wire, where the emulator is (TEST-NET-1: nobody's).
-const SITE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// The Node's name.
 pub const NAME: &str = "edge-node-01";
@@ -78,8 +76,6 @@ impl Node {
     /// When the root cannot be made, or a service does not start.
     pub fn prepare_on(lane: Lane, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
         let place = tempfile::tempdir().context("create the machine's folder")?;
-        let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
-        let namespace = Namespace::new(&format!("flexnode-{name}"))?;
         let root = place.path().join("root");
         fs::create_dir(&root).context("create the machine's root")?;
         unpack(&rootfs()?, &root)?;
@@ -87,21 +83,21 @@ impl Node {
         let bundle = Verified::verify(Source::open(bundle)?, &progress)?;
         // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.
         root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
-        let (azure, lane) = match lane {
-            Lane::Container => {
-                let azure = namespace.inside(|| Emulator::start(world))?;
-                let himds = namespace.inside(|| azure.himds_of(&root))?;
-                (azure, NodeLane::Container { _himds: himds })
-            }
-            Lane::Vm => {
-                namespace.tap(qemu::TAP, &format!("{SITE}/24"))?;
-                let azure = namespace.inside(|| Emulator::start_at(world, IpAddr::V4(SITE)))?;
-                qemu::equip(&root, "192.0.2.2/24", &SITE.to_string())?;
-                let disk = Arc::new(Disk::new(place.path().join("disk.img"), root));
-                (azure, NodeLane::Vm { disk })
+        let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
+        let name = format!("flexnode-{name}");
+        let network = match lane {
+            Lane::Container => Network::veth(&name, place.path())?,
+            Lane::Vm => Network::tap(&name, place.path())?,
+        };
+        let azure = network.azure(world)?;
+        let lane = match network.guest() {
+            Some(guest) => NodeLane::Container { _himds: guest.inside(|| azure.himds_of(&root))? },
+            None => {
+                qemu::equip(&root)?;
+                NodeLane::Vm { disk: Arc::new(Disk::new(place.path().join("disk.img"), root)) }
             }
         };
-        let node = Self { azure, lane, namespace, place };
+        let node = Self { azure, lane, network, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -111,12 +107,15 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn boot(&self) -> Result<Guest> {
-        let (console, powered_on) = (self.console(), Instant::now());
+        let console = self.console();
         let kind = match &self.lane {
-            NodeLane::Container { .. } => Kind::Container(Container::boot(&self.root(), &self.namespace, &console)?),
-            NodeLane::Vm { disk } => Kind::Vm(Machine::boot(disk, &self.namespace, &console)?),
+            NodeLane::Container { .. } => {
+                let namespace = self.network.guest().context("find the machine's namespace")?;
+                Kind::Container(Container::boot(&self.root(), namespace, &console)?)
+            }
+            NodeLane::Vm { disk } => Kind::Vm(Machine::boot(disk, self.network.site(), &console)?),
         };
-        Ok(Guest::new(kind, powered_on))
+        Ok(Guest::new(kind))
     }
 
     /// Waits until the API server hears from the Node called `name`, booted as `guest`, that it is ready; when that was.
@@ -131,7 +130,7 @@ impl Node {
         let deadline = Instant::now() + patience;
         loop {
             let is_ready = self.azure.nodes(&contoso::cluster_id()).iter().any(|node| is_ready(node, name));
-            let since = SystemTime::now() - guest.powered_on.elapsed();
+            let since = SystemTime::now() - guest.powered_on().elapsed();
             let since = since.duration_since(UNIX_EPOCH).context("read this machine's clock")?;
             let mut requests = self.azure.requests().into_iter();
             if is_ready && requests.any(|request| request.path == status && request.at > since) {
@@ -160,12 +159,23 @@ impl Node {
         self.root().join(path.trim_start_matches('/'))
     }
 
+    /// All that it has sent since power-on; it must run.
+    ///
+    /// # Errors
+    /// When the record has a gap, or the machine does not answer.
+    pub fn traffic(&self) -> Result<Traffic> {
+        self.network.traffic(&self.azure)
+    }
+
     fn configure(&self, stand_in: &Path) -> Result<()> {
         const CA: &str = "/etc/flexnode/ca.pem";
         const SECRET: &str = "/etc/flexnode/client-secret";
         // Empty, as in a golden image: systemd fills it at the first boot.
         self.write("/etc/machine-id", "", 0o444)?;
         self.write("/etc/hostname", &format!("{NAME}\n"), 0o644)?;
+        // On Ubuntu a link to what systemd-resolved would write.
+        let _ = fs::remove_file(self.path("/etc/resolv.conf"));
+        self.write("/etc/resolv.conf", &self.network.resolv_conf(), 0o644)?;
         self.write(CA, self.azure.ca_pem(), 0o644)?;
         self.write(SECRET, contoso::SECRET, 0o600)?;
         self.write(

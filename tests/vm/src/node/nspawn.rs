@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +21,7 @@ use super::Namespace;
 pub(super) struct Container {
     nspawn: Child,
     leader: i32,
+    pub(super) powered_on: Instant,
 }
 
 /// Until systemd has started its first units, on a busy machine.
@@ -59,12 +60,14 @@ impl Container {
         let socket = UnixDatagram::bind(&path).context("make a socket for messages")?;
         socket.set_read_timeout(Some(PATIENCE)).context("set a time limit")?;
         let log = File::options().create(true).append(true).open(console).context("open the console's file")?;
+        let powered_on = Instant::now();
         let nspawn = Command::new("systemd-nspawn")
             .args(["--quiet", "--register=no", "--keep-unit", "--console=pipe", "--capability=all", "--directory"])
             .arg(root)
             // What containerd and runc call beyond nspawn's own list.
             .args(["--system-call-filter=@keyring bpf", "--kill-signal=SIGRTMIN+3"])
             .arg(format!("--network-namespace-path={}", namespace.path().display()))
+            .arg("--resolv-conf=off")
             .arg("/usr/sbin/flexnode-lab-init")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .env("NOTIFY_SOCKET", &path)
@@ -73,7 +76,7 @@ impl Container {
             .stderr(log)
             .spawn()
             .context("run systemd-nspawn, of systemd-container")?;
-        let mut guest = Self { nspawn, leader: 0 };
+        let mut guest = Self { nspawn, leader: 0, powered_on };
         guest.await_systemd(&socket).with_context(|| said(console))?;
         Ok(guest)
     }

@@ -54,7 +54,7 @@ impl Timeline {
             }
         }
         if let Some(ready) = ready {
-            moments.push(((ready - guest.powered_on).as_secs_f64(), "Node Ready at the API server".to_owned()));
+            moments.push(((ready - guest.powered_on()).as_secs_f64(), "Node Ready at the API server".to_owned()));
         }
         moments.sort_by(|one, other| one.0.total_cmp(&other.0));
         Ok(Self(moments))
@@ -71,7 +71,7 @@ impl Timeline {
 /// Seconds from power-on to the start of the clock that the guest counts by.
 fn clocks_apart(guest: &Guest) -> Result<f64> {
     let text = guest.ask("cat", &["/proc/uptime"])?;
-    let here = guest.powered_on.elapsed().as_secs_f64();
+    let here = guest.powered_on().elapsed().as_secs_f64();
     let there: f64 = text.split_whitespace().next().unwrap_or_default().parse().context("read the guest's uptime")?;
     Ok(here - there)
 }

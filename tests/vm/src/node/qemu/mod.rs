@@ -13,14 +13,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::accelerator::Accelerator;
 use self::line::Line;
-use super::Namespace;
 use super::rootfs::run;
+use super::{GATEWAY, GUEST, LINE, Namespace};
 use crate::lab::Kernel;
 
 pub(super) use self::disk::Disk;
@@ -31,13 +31,11 @@ pub(super) struct Machine {
     qemu: Child,
     line: Option<Line<ChildStdin>>,
     disk: Arc<Disk>,
+    pub(super) powered_on: Instant,
 }
 
 /// Until systemd has started its first units, emulated on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// The guest's end of the wire.
-pub(super) const TAP: &str = "tap0";
 
 const AGENT: &str = "[Unit]
 Description=Runs what the Flexnode lab asks for
@@ -48,7 +46,7 @@ Environment=PATH=/usr/sbin:/usr/bin
 ";
 
 /// Puts what the lab needs into a root before its first boot: the kernel's modules, the agent, the network's addresses.
-pub(super) fn equip(root: &Path, address: &str, gateway: &str) -> Result<()> {
+pub(super) fn equip(root: &Path) -> Result<()> {
     let kernel = Kernel::shared()?;
     let modules = root.join("usr/lib/modules");
     fs::create_dir_all(&modules).context("create the modules' folder")?;
@@ -62,7 +60,7 @@ pub(super) fn equip(root: &Path, address: &str, gateway: &str) -> Result<()> {
     run(Command::new("chmod").arg("755").arg(root.join("usr/lib/flexnode-lab/agent")))?;
     write("etc/systemd/system/flexnode-lab-agent.service", AGENT)?;
     let network = format!(
-        "[Match]\nName=e*\n[Network]\nAddress={address}\nGateway={gateway}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+        "[Match]\nName=e*\n[Network]\nAddress={GUEST}/24\nGateway={GATEWAY}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     );
     write("etc/systemd/network/10-lab.network", &network)?;
     enable(root, "sysinit.target", "/etc/systemd/system/flexnode-lab-agent.service")?;
@@ -79,8 +77,8 @@ fn enable(root: &Path, target: &str, unit: &str) -> Result<()> {
 }
 
 impl Machine {
-    /// Boots from `disk`, with the tap of `namespace` for its network. What the console shows goes to the file `console`.
-    pub(super) fn boot(disk: &Arc<Disk>, namespace: &Namespace, console: &Path) -> Result<Self> {
+    /// Boots from `disk`, with the line that ends in `site` for its network. What the console shows goes to the file `console`.
+    pub(super) fn boot(disk: &Arc<Disk>, site: &Namespace, console: &Path) -> Result<Self> {
         let kernel = Kernel::shared()?;
         let initrd = console.with_file_name("initrd");
         initrd::write(&kernel, &initrd)?;
@@ -90,8 +88,9 @@ impl Machine {
         command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&initrd);
         // The agent's line; what QEMU itself has to say goes to this program's standard error.
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let started = namespace.inside(|| command.spawn().context("run qemu-system-x86_64, of qemu-system-x86"));
-        let mut machine = Self { qemu: started?, line: None, disk: Arc::clone(disk) };
+        let powered_on = Instant::now();
+        let started = site.inside(|| command.spawn().context("run qemu-system-x86_64, of qemu-system-x86"));
+        let mut machine = Self { qemu: started?, line: None, disk: Arc::clone(disk), powered_on };
         let requests = machine.qemu.stdin.take().context("talk to QEMU")?;
         let answers = machine.qemu.stdout.take().context("talk to QEMU")?;
         machine.line = Some(Line::open(requests, answers, PATIENCE)?);
@@ -134,7 +133,7 @@ fn command(accelerator: Accelerator, disk: &Path, console: &Path) -> Command {
         .args(["-chardev", &format!("file,id=console,append=on,path={}", file(console)), "-serial", "chardev:console"])
         // A flush need not wait for this machine's disk: what was written survives the guest, if not this machine.
         .args(["-drive", &format!("if=virtio,format=raw,cache=unsafe,file={}", file(disk))])
-        .args(["-netdev", &format!("tap,id=wire,ifname={TAP},script=no,downscript=no")])
+        .args(["-netdev", &format!("tap,id=wire,ifname={LINE},script=no,downscript=no")])
         .args(["-device", "virtio-net-pci,netdev=wire", "-device", "virtio-rng-pci"])
         .args(["-chardev", "stdio,id=agent,signal=off", "-device", "virtio-serial-pci"])
         .args(["-device", "virtserialport,chardev=agent,name=flexnode"]);
