@@ -25,7 +25,7 @@ use self::options::Options;
 use self::trouble::Outcome;
 use crate::azure::AgentConfig;
 
-pub use self::package::{HIMDSD_DAEMON, package};
+pub use self::package::{HIMDSD_DAEMON, HIMDSD_PATH, package};
 pub use self::place::{Place, Whereabouts};
 
 /// The program's name.

@@ -8,9 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 /// Writes `azcmagent_<version>_amd64.deb` into `to`, made of `program` (a flexnode-vm). It has the program under
-/// `/opt/azcmagent/bin`, a link to it in `/usr/bin` and one named `himdsd`, and a unit of that name, which is started
-/// as it is installed. That unit only tells an emulated HIMDS to take itself for restarted; [`HIMDSD_DAEMON`] in its
-/// place is a HIMDS.
+/// `/opt/azcmagent/bin`, a link to it in `/usr/bin` and one named `himdsd`, and a unit of that name. That unit only
+/// tells an emulated HIMDS to take itself for restarted; [`HIMDSD_DAEMON`] in its place is a HIMDS.
 ///
 /// # Errors
 /// `dpkg-deb` is missing or fails, or the disk refuses.
@@ -37,9 +36,6 @@ Description: stand-in of the Flexnode lab for the Azure Connected Machine agent
 "
     );
     fs::write(root.join("DEBIAN/control"), control).context("write the package's control file")?;
-    let script = root.join("DEBIAN/postinst");
-    fs::write(&script, POSTINST).context("write the package's script")?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).context("set the script's mode")?;
     let deb = to.join(format!("azcmagent_{version}_amd64.deb"));
     // Uncompressed: it is made for one test and thrown away.
     let output = Command::new("dpkg-deb")
@@ -51,26 +47,22 @@ Description: stand-in of the Flexnode lab for the Azure Connected Machine agent
     Ok(deb)
 }
 
-/// The real one's package starts its services too.
-const POSTINST: &str = "#!/bin/sh
-set -e
-[ -d /run/systemd/system ] || exit 0
-systemctl daemon-reload
-systemctl enable --quiet --now himdsd.service
-";
-
 /// The identity service itself, for `/etc/systemd/system` of a machine whose loopback no emulator serves.
 pub const HIMDSD_DAEMON: &str = "[Unit]
 Description=Stand-in of the Flexnode lab for the Arc agent's identity service
 After=network-online.target
 Wants=network-online.target
-ConditionPathExists=/opt/azcmagent/bin/himdsd
 [Service]
 Type=notify
 ExecStart=/opt/azcmagent/bin/himdsd
-Restart=on-failure
-[Install]
-WantedBy=multi-user.target
+";
+
+/// Starts it when dpkg has unpacked the package, as the real one's scripts do: the stand-in's has none, so that it can be
+/// installed where there is no shell.
+pub const HIMDSD_PATH: &str = "[Unit]
+Description=Waits for the Arc agent's package
+[Path]
+PathExists=/var/lib/dpkg/info/azcmagent.list
 ";
 
 const HIMDSD: &str = "[Unit]
@@ -78,7 +70,5 @@ Description=Stand-in of the Flexnode lab for the Arc agent's identity service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'mkdir -p /var/opt/azcmagent && date +%%N >/var/opt/azcmagent/himdsd'
-[Install]
-WantedBy=multi-user.target
+ExecStart=/bin/sh -c 'date +%%N >/var/opt/azcmagent/himdsd'
 ";

@@ -21,6 +21,7 @@ use self::accelerator::Accelerator;
 use self::line::Line;
 use super::rootfs::run;
 use super::{GATEWAY, GUEST, LINE, Namespace};
+use crate::azcmagent::{HIMDSD_DAEMON, HIMDSD_PATH};
 use crate::lab::Kernel;
 
 pub(super) use self::disk::Disk;
@@ -45,7 +46,8 @@ ExecStart=/usr/lib/flexnode-lab/agent
 Environment=PATH=/usr/sbin:/usr/bin
 ";
 
-/// Puts what the lab needs into a root before its first boot: the kernel's modules, the agent, the network's addresses.
+/// Puts what the lab needs into a root before its first boot: the kernel's modules, the agent, the
+/// network's addresses, a HIMDS.
 pub(super) fn equip(root: &Path) -> Result<()> {
     let kernel = Kernel::shared()?;
     let modules = root.join("usr/lib/modules");
@@ -63,6 +65,9 @@ pub(super) fn equip(root: &Path) -> Result<()> {
         "[Match]\nName=e*\n[Network]\nAddress={GUEST}/24\nGateway={GATEWAY}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     );
     write("etc/systemd/network/10-lab.network", &network)?;
+    write("etc/systemd/system/himdsd.service", HIMDSD_DAEMON)?;
+    write("etc/systemd/system/himdsd.path", HIMDSD_PATH)?;
+    enable(root, "paths.target", "/etc/systemd/system/himdsd.path")?;
     enable(root, "sysinit.target", "/etc/systemd/system/flexnode-lab-agent.service")?;
     enable(root, "multi-user.target", "/lib/systemd/system/systemd-networkd.service")?;
     enable(root, "network-online.target", "/lib/systemd/system/systemd-networkd-wait-online.service")
