@@ -3,6 +3,7 @@
 pub mod azcmagent;
 pub mod azure;
 pub mod boot;
+pub mod egress;
 pub mod faults;
 pub mod fleet;
 pub mod join;

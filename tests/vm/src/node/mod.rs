@@ -147,6 +147,12 @@ impl Node {
         self.place.path().join("console.log")
     }
 
+    /// What the lab keeps of it: `console.log`, `traffic.pcap`, the root.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.place.path()
+    }
+
     /// Its root, as long as it is off; a container's can be read at any time.
     #[must_use]
     pub fn root(&self) -> PathBuf {
@@ -192,6 +198,13 @@ impl Node {
         self.write("/etc/flexnode-lab/azcmagent.json", &serde_json::to_string(&there)?, 0o644)?;
         let packages = self.path("/usr/share/flexnode/debs");
         fs::create_dir_all(&packages).context("create the packages' folder")?;
+        for entry in fs::read_dir(&packages).context("list the packages")? {
+            let path = entry.context("list the packages")?.path();
+            // The real agent talks to Azure's own services, with certificates that nobody can stand in for.
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("azcmagent_")) {
+                fs::remove_file(&path).with_context(|| format!("replace `{}`", path.display()))?;
+            }
+        }
         azcmagent::package(stand_in, "1.61", &packages)?;
         let network = r#"{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}"#;
         self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;

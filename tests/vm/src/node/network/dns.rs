@@ -131,3 +131,60 @@ impl Site {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+
+    use simple_dns::{Name, QCLASS, Question};
+
+    use super::*;
+    use crate::node::network::packet::Sent;
+
+    fn ask(name: &str, kind: TYPE) -> Vec<u8> {
+        let mut packet = Packet::new_query(7);
+        packet.questions.push(Question::new(Name::new(name).unwrap(), kind.into(), QCLASS::CLASS(CLASS::IN), false));
+        packet.build_bytes_vec().unwrap()
+    }
+
+    /// How the answer to a datagram ends, and how many addresses it has.
+    fn answer(server: SocketAddr, question: &[u8]) -> (RCODE, usize) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.send_to(question, server).unwrap();
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer).unwrap();
+        let answer = Packet::parse(&answer[..length]).unwrap();
+        assert_eq!((answer.id(), answer.questions.len()), (7, 1));
+        (answer.rcode(), answer.answers.len())
+    }
+
+    #[test]
+    fn a_name_leads_to_its_address_and_every_other_does_not_exist() {
+        let at = SocketAddr::from((Ipv4Addr::new(127, 0, 53, 1), 5300));
+        let dns = Dns::start(at).unwrap();
+        dns.lead("Login.example", Ipv4Addr::new(192, 0, 2, 10).into());
+        assert_eq!(answer(at, &ask("login.EXAMPLE", TYPE::A)), (RCODE::NoError, 1));
+        assert_eq!(answer(at, &ask("login.example", TYPE::AAAA)), (RCODE::NoError, 0));
+        assert_eq!(answer(at, &ask("example", TYPE::A)), (RCODE::NameError, 0));
+        assert_eq!(answer(at, &ask("x.login.example", TYPE::TXT)), (RCODE::NameError, 0));
+    }
+
+    #[test]
+    fn a_question_in_a_stream_is_answered_and_kept_for_the_list() {
+        let at = SocketAddr::from((Ipv4Addr::new(127, 0, 53, 2), 5300));
+        let dns = Dns::start(at).unwrap();
+        let mut stream = TcpStream::connect(at).unwrap();
+        let question = ask("telemetry.example", TYPE::TXT);
+        stream.write_all(&u16::try_from(question.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&question).unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(Packet::parse(&answer).unwrap().rcode(), RCODE::NameError);
+        let asked: Vec<Sent> = dns.asked_over_tcp().into_iter().map(|seen| seen.sent).collect();
+        let (name, record) = ("telemetry.example".to_owned(), "TXT".to_owned());
+        assert_eq!(asked, [Sent::Question { name, record, server: at.ip() }]);
+    }
+}
