@@ -53,8 +53,8 @@ impl Accelerator {
         let console = BufReader::new(qemu.stdout.take().context("read the console")?);
         let (tell, told) = mpsc::channel();
         let reader = std::thread::spawn(move || {
-            let is_up = console.split(b'\n').map_while(Result::ok);
-            let mut lines = is_up.map(|line| String::from_utf8_lossy(&line).into_owned());
+            let lines = console.split(b'\n').map_while(Result::ok);
+            let mut lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
             // Who no longer waits needs no answer.
             let _ = tell.send(lines.any(|line| line.contains(MARKER)));
         });
