@@ -2,6 +2,7 @@
 
 pub mod azcmagent;
 pub mod azure;
+pub mod boot;
 mod cri;
 mod crictl;
 pub mod egress;

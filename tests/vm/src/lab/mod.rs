@@ -10,6 +10,7 @@ mod deb;
 mod debian;
 mod gate;
 mod images;
+mod kernel;
 mod manifests;
 mod pieces;
 mod place;
@@ -31,6 +32,7 @@ pub(crate) use self::apt::Source;
 pub use self::cache::Cache;
 pub use self::debian::Package;
 pub use self::images::Images;
+pub use self::kernel::Kernel;
 use self::place::Place;
 pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 

@@ -1,14 +1,20 @@
 //! Nodes that really boot: a root file system, a bundle over it, and an emulated Azure that is all they can reach.
 
+mod bundle;
+mod guest;
 mod namespace;
 mod network;
 mod nspawn;
+mod qemu;
 mod rootfs;
+mod timeline;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use flexnode_build::bundle::{Source, Verified};
@@ -16,23 +22,39 @@ use flexnode_build::progress::Progress;
 use flexnode_build::root::{self, Applying};
 use tempfile::TempDir;
 
+use self::guest::Kind;
+use self::nspawn::Container;
+use self::qemu::{Disk, Machine};
 use self::rootfs::unpack;
 use crate::azcmagent::{self, Whereabouts};
 use crate::azure::{Emulator, Himds, World, contoso};
 
+pub use self::bundle::bundle;
+pub use self::guest::{Guest, Lane};
 pub use self::namespace::Namespace;
 pub use self::network::{Entry, GATEWAY, GUEST, LINE, Network, Sent, Traffic, Verdict};
-pub use self::nspawn::Guest;
 pub use self::rootfs::{debian, rootfs};
+pub use self::timeline::Timeline;
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
 pub struct Node {
     /// Emulated Azure, in the machine's own network.
     pub azure: Emulator,
-    _himds: Himds,
+    lane: NodeLane,
     network: Network,
     place: TempDir,
+}
+
+#[derive(Debug)]
+enum NodeLane {
+    /// The emulator serves its HIMDS.
+    Container {
+        _himds: Himds,
+    },
+    Vm {
+        disk: Arc<Disk>,
+    },
 }
 
 /// The Node's name.
@@ -59,20 +81,28 @@ f /run/systemd/resolve/resolv.conf 0644 - - - nameserver\\040127.0.0.53\\n
 ";
 
 impl Node {
+    /// [`Node::prepare_on`] for the lane of containers.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+        Self::prepare_on(Lane::Container, world, bundle, stand_in)
+    }
+
     /// A machine with a bundle, a config and the Arc agent's package; `stand_in` is a flexnode-vm. Any network plugin is
     /// the cluster's affair: its configuration is there.
     ///
     /// # Errors
     /// When the root cannot be made, or a service does not start.
-    pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
-        Self::prepare_in(&rootfs()?, world, bundle, stand_in)
+    pub fn prepare_on(lane: Lane, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+        Self::prepare_in(&rootfs()?, lane, world, bundle, stand_in)
     }
 
     /// The same in the root file system that is in `archive`.
     ///
     /// # Errors
-    /// As for [`Node::prepare`].
-    pub fn prepare_in(archive: &Path, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+    /// As for [`Node::prepare_on`].
+    pub fn prepare_in(archive: &Path, lane: Lane, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
         let place = tempfile::tempdir().context("create the machine's folder")?;
         let root = place.path().join("root");
         fs::create_dir(&root).context("create the machine's root")?;
@@ -82,10 +112,20 @@ impl Node {
         // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.
         root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
         let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
-        let network = Network::veth(&format!("flexnode-{name}"), place.path())?;
+        let name = format!("flexnode-{name}");
+        let network = match lane {
+            Lane::Container => Network::veth(&name, place.path())?,
+            Lane::Vm => Network::tap(&name, place.path())?,
+        };
         let azure = network.azure(world)?;
-        let himds = network.guest().context("find the machine's namespace")?.inside(|| azure.himds_of(&root))?;
-        let node = Self { azure, _himds: himds, network, place };
+        let lane = match network.guest() {
+            Some(guest) => NodeLane::Container { _himds: guest.inside(|| azure.himds_of(&root))? },
+            None => {
+                qemu::equip(&root)?;
+                NodeLane::Vm { disk: Arc::new(Disk::new(place.path().join("disk.img"), root)) }
+            }
+        };
+        let node = Self { azure, lane, network, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -95,8 +135,44 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn boot(&self) -> Result<Guest> {
-        let namespace = self.network.guest().context("find the machine's namespace")?;
-        Guest::boot(&self.root(), namespace, &self.place.path().join("console.log"))
+        let console = self.console();
+        let kind = match &self.lane {
+            NodeLane::Container { .. } => {
+                let namespace = self.network.guest().context("find the machine's namespace")?;
+                Kind::Container(Container::boot(&self.root(), namespace, &console)?)
+            }
+            NodeLane::Vm { disk } => Kind::Vm(Machine::boot(disk, self.network.site(), &console)?),
+        };
+        Ok(Guest::new(kind))
+    }
+
+    /// Waits until the API server hears from the Node called `name`, booted as `guest`, that it is ready; when that was.
+    ///
+    /// # Errors
+    /// When it does not within `patience`.
+    pub fn await_ready(&self, guest: &Guest, name: &str, patience: Duration) -> Result<Instant> {
+        let (tell, told) = mpsc::channel();
+        let status = format!("/api/v1/nodes/{name}/status");
+        // Who no longer waits needs not be told.
+        self.azure.observe(move |request| drop(tell.send(request.path.clone())));
+        let deadline = Instant::now() + patience;
+        loop {
+            let is_ready = self.azure.nodes(&contoso::cluster_id()).iter().any(|node| is_ready(node, name));
+            let since = SystemTime::now() - guest.powered_on().elapsed();
+            let since = since.duration_since(UNIX_EPOCH).context("read this machine's clock")?;
+            let mut requests = self.azure.requests().into_iter();
+            if is_ready && requests.any(|request| request.path == status && request.at > since) {
+                return Ok(Instant::now());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            told.recv_timeout(left).with_context(|| format!("wait for {name} to be ready"))?;
+        }
+    }
+
+    /// What its console has shown, in all boots.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.place.path().join("console.log")
     }
 
     /// What the lab keeps of it: `console.log`, `traffic.pcap`, the root.
@@ -105,7 +181,7 @@ impl Node {
         self.place.path()
     }
 
-    /// Its root, as long as it is off; reading is possible at any time.
+    /// Its root, as long as it is off; a container's can be read at any time.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.place.path().join("root")
@@ -174,8 +250,12 @@ impl Node {
         self.write("/etc/cni/net.d/10-lab.conflist", NETWORK, 0o644)?;
         // What systemd-resolved, which a stock Ubuntu has, would keep there.
         self.write("/etc/tmpfiles.d/flexnode-lab.conf", RESOLVED, 0o644)?;
-        // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.
+        // It stops quickly.
         self.write("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
+        if let NodeLane::Vm { .. } = self.lane {
+            return Ok(());
+        }
+        // Root of a container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE).
         let config = self.path("/etc/containerd/config.toml");
         let text = fs::read_to_string(&config).context("read containerd's configuration")?;
         let (off, on) = ("restrict_oom_score_adj = false", "restrict_oom_score_adj = true");
@@ -194,4 +274,10 @@ impl Node {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
     }
+}
+
+fn is_ready(node: &serde_json::Value, name: &str) -> bool {
+    let conditions = node["status"]["conditions"].as_array();
+    node["metadata"]["name"] == name
+        && conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
