@@ -1,7 +1,9 @@
 //! Nodes that really boot: a root file system, a bundle over it, and an emulated Azure that is all they can reach.
 
+mod disk;
 mod namespace;
 mod nspawn;
+mod record;
 mod rootfs;
 
 use std::fs::{self, OpenOptions};
@@ -15,6 +17,8 @@ use flexnode_build::progress::Progress;
 use flexnode_build::root::{self, Applying};
 use tempfile::TempDir;
 
+use self::disk::Disk;
+use self::record::Record;
 use self::rootfs::unpack;
 use crate::azcmagent::{self, Whereabouts};
 use crate::azure::{Emulator, Himds, World, contoso};
@@ -30,6 +34,8 @@ pub struct Node {
     pub azure: Emulator,
     _himds: Himds,
     namespace: Namespace,
+    record: Option<Record>,
+    disk: Option<Disk>,
     place: TempDir,
 }
 
@@ -55,7 +61,7 @@ impl Node {
         root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
         let azure = namespace.inside(|| Emulator::start(world))?;
         let himds = namespace.inside(|| azure.himds_of(&root))?;
-        let node = Self { azure, _himds: himds, namespace, place };
+        let node = Self { azure, _himds: himds, namespace, record: None, disk: None, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -65,7 +71,51 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn boot(&self) -> Result<Guest> {
-        Guest::boot(&self.root(), &self.namespace, &self.place.path().join("console.log"))
+        Guest::boot(&self.root(), &self.namespace, &self.console())
+    }
+
+    /// Cuts its power. What nobody has synced is lost where it is [on a disk](Self::on_a_disk).
+    ///
+    /// # Errors
+    /// When the disk cannot be mounted again.
+    pub fn cut_power(&self, guest: Guest) -> Result<()> {
+        self.disk.as_ref().map_or(Ok(()), Disk::fail)?;
+        drop(guest);
+        self.disk.as_ref().map_or(Ok(()), Disk::mount_again)
+    }
+
+    /// Keeps console, journal and requests in `folder` when the run is over.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn recorded(mut self, folder: &Path) -> Result<Self> {
+        self.record = Some(Record::begin(folder)?);
+        Ok(self)
+    }
+
+    /// Puts its root on a disk of its own; see [`Node::cut_power`].
+    ///
+    /// # Errors
+    /// When the disk cannot be made.
+    pub fn on_a_disk(mut self) -> Result<Self> {
+        self.disk = Some(Disk::of(&self.root(), self.place.path().join("disk.img"))?);
+        Ok(self)
+    }
+
+    /// Lets the agent begin at once, without the random delay by which the machines of a site spread, and systemd try
+    /// again soon.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn hurry(&self) -> Result<()> {
+        let text = "[Service]\nExecStart=\nExecStart=/usr/local/bin/flexnode-firstboot\nRestartSec=1\n";
+        self.write("/etc/systemd/system/flexnode-firstboot.service.d/lab.conf", text, 0o644)
+    }
+
+    /// What its console has shown.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.place.path().join("console.log")
     }
 
     /// Its root, as long as it is off; reading is possible at any time.
@@ -110,6 +160,7 @@ impl Node {
         self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;
         // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.
         self.write("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
+        self.write("/etc/systemd/journald.conf.d/lab.conf", "[Journal]\nStorage=persistent\n", 0o644)?;
         let config = self.path("/etc/containerd/config.toml");
         let text = fs::read_to_string(&config).context("read containerd's configuration")?;
         let (off, on) = ("restrict_oom_score_adj = false", "restrict_oom_score_adj = true");
@@ -127,5 +178,13 @@ impl Node {
         fs::create_dir_all(path.parent().context("the root has no parent")?).with_context(context)?;
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            record.end(self);
+        }
     }
 }

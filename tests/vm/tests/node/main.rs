@@ -5,6 +5,7 @@
 #[path = "../../../../builder/tests/debian/mod.rs"]
 mod debian;
 mod packages;
+mod power;
 mod root;
 mod unit;
 
@@ -46,6 +47,20 @@ fn build(name: &str, arguments: &[&str]) -> (PathBuf, String) {
     (path, said)
 }
 
+/// A machine as it is shipped; its record is called like the test.
+fn as_shipped(world: World) -> Node {
+    let test = std::thread::current().name().unwrap_or("node").replace("::", "-");
+    prepare(world, &test)
+}
+
+fn prepare(world: World, name: &str) -> Node {
+    let node = Node::prepare(world, bundle(), Path::new(env!("CARGO_BIN_EXE_flexnode-vm"))).unwrap();
+    node.recorded(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("node").join(name)).unwrap()
+}
+
+/// The same in a hurry.
 fn node(world: World) -> Node {
-    Node::prepare(world, bundle(), Path::new(env!("CARGO_BIN_EXE_flexnode-vm"))).unwrap()
+    let node = as_shipped(world);
+    node.hurry().unwrap();
+    node
 }

@@ -3,28 +3,36 @@
 use std::time::Duration;
 
 use flexnode_vm::azure::{Fault, Service, When, contoso};
-use flexnode_vm::node::{Guest, NAME};
+use flexnode_vm::node::{Guest, NAME, Node};
 
-use super::node;
+use super::{as_shipped, node};
 
 /// Waits for the unit's job, which began at boot; whether it succeeded.
 pub(crate) fn firstboot(guest: &Guest) -> bool {
     guest.run("systemctl", &["start", "flexnode-firstboot.service"]).unwrap().status.success()
 }
 
-fn show(guest: &Guest, unit: &str, property: &str) -> String {
+/// Whether the API server knows the node and holds it for ready.
+pub(crate) fn is_ready(node: &Node, name: &str) -> bool {
+    let nodes = node.azure.nodes(&contoso::cluster_id());
+    let named = nodes.iter().find(|node| node["metadata"]["name"] == name);
+    let conditions = named.and_then(|node| node["status"]["conditions"].as_array());
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+pub(crate) fn show(guest: &Guest, unit: &str, property: &str) -> String {
     let value = guest.ask("systemctl", &["show", "--value", "--property", property, unit]).unwrap();
     value.trim_end().to_owned()
 }
 
 /// What the journal says of this boot.
-fn journal(guest: &Guest) -> String {
+pub(crate) fn journal(guest: &Guest) -> String {
     guest.ask("journalctl", &["--no-pager", "--boot"]).unwrap()
 }
 
 #[test]
 fn it_joins_at_the_first_boot_and_is_skipped_at_the_next() {
-    let node = node(contoso::world());
+    let node = as_shipped(contoso::world());
     let guest = node.boot().unwrap();
     assert!(firstboot(&guest), "{}", journal(&guest));
     let nodes = node.azure.nodes(&contoso::cluster_id());
