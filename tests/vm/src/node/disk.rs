@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use rustix::fs::statvfs;
+use tempfile::TempDir;
 
 use super::rootfs::run;
 
 /// An ext4 image, mounted over the folder it was made of.
 #[derive(Debug)]
 pub(super) struct Disk {
-    image: PathBuf,
+    place: TempDir,
     root: PathBuf,
 }
 
@@ -29,15 +31,17 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), FS_IOC_GOINGDOWN, struct.pack('I'
 ";
 
 impl Disk {
-    /// Puts everything in `root` on a disk, the file `image`.
+    /// Puts everything in `root` on a disk.
     ///
     /// # Errors
     /// When e2fsprogs is missing, or this is not root.
-    pub(super) fn of(root: &Path, image: PathBuf) -> Result<Self> {
+    pub(super) fn of(root: &Path) -> Result<Self> {
+        let place = tempfile::tempdir_in(room()).context("create the disk's folder")?;
+        let disk = Self { place, root: root.to_owned() };
+        let image = disk.image();
         let file = File::create(&image).context("create the disk's image")?;
         file.set_len(SIZE).context("size the disk's image")?;
         run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).args([root, &image]))?;
-        let disk = Self { image, root: root.to_owned() };
         disk.mount()?;
         Ok(disk)
     }
@@ -53,13 +57,24 @@ impl Disk {
         self.mount()
     }
 
+    fn image(&self) -> PathBuf {
+        self.place.path().join("disk.img")
+    }
+
     fn mount(&self) -> Result<()> {
-        run(Command::new("mount").args(["-o", "loop"]).args([&self.image, &self.root]))
+        run(Command::new("mount").args(["-o", "loop"]).args([&self.image(), &self.root]))
     }
 
     fn unmount(&self) -> Result<()> {
         run(Command::new("umount").arg(&self.root))
     }
+}
+
+/// In memory if there is room: every sync of the guest's is one of this machine's.
+fn room() -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    let free = statvfs(MEMORY).map_or(0, |memory| memory.f_bavail.saturating_mul(memory.f_frsize));
+    if free > SIZE { MEMORY.into() } else { std::env::temp_dir() }
 }
 
 impl Drop for Disk {

@@ -98,7 +98,7 @@ impl Node {
     /// # Errors
     /// When the disk cannot be made.
     pub fn on_a_disk(mut self) -> Result<Self> {
-        self.disk = Some(Disk::of(&self.root(), self.place.path().join("disk.img"))?);
+        self.disk = Some(Disk::of(&self.root())?);
         Ok(self)
     }
 

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod clone;
 #[path = "../../../../builder/tests/debian/mod.rs"]
 mod debian;
 mod packages;
 mod power;
 mod root;
+mod trouble;
 mod unit;
+mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +33,7 @@ fn build(name: &str, arguments: &[&str]) -> (PathBuf, String) {
     let dir = lab.dir().with_file_name("node-bundle");
     fs::create_dir_all(&dir).unwrap();
     let path = dir.join(name);
-    let program = std::env::current_exe().unwrap().with_file_name("../flexnode-build").canonicalize().unwrap();
-    let output = Command::new(program)
+    let output = Command::new(program("flexnode-build"))
         .args(arguments)
         .args(["--offline", "--level", "1", "--manifests"])
         .arg(lab.manifests())
@@ -45,6 +47,16 @@ fn build(name: &str, arguments: &[&str]) -> (PathBuf, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     (path, said)
+}
+
+/// A program of this build.
+fn program(name: &str) -> PathBuf {
+    std::env::current_exe().unwrap().with_file_name("..").join(name).canonicalize().unwrap()
+}
+
+/// The builder on the machine itself, as somebody puts it there who has no other.
+fn put_builder(node: &Node) {
+    fs::copy(program("flexnode-build"), node.path("/root/flexnode-build")).unwrap();
 }
 
 /// A machine as it is shipped; its record is called like the test.

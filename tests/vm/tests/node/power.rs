@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use flexnode_build::root::verify;
-use flexnode_vm::azure::{Recorded, contoso};
+use flexnode_vm::azure::contoso;
 use flexnode_vm::node::{NAME, Node};
 
 use super::prepare;
@@ -20,6 +20,7 @@ use super::unit::{firstboot, is_ready, journal};
 const CUTS: usize = 8;
 
 /// When Azure stops in the middle of an answer, and the power fails.
+#[derive(Clone, Copy)]
 enum Moment {
     /// As soon as systemd is at work.
     PowerOn,
@@ -31,7 +32,7 @@ enum Moment {
 
 #[test]
 fn after_a_power_cut_at_any_moment_of_the_first_boot_the_next_boot_joins() {
-    let seed = std::env::var("FLEXNODE_SEED").map_or_else(|_| random(0, 0), |seed| seed.parse().unwrap());
+    let seed = std::env::var("FLEXNODE_SEED").map_or_else(|_| seed(), |seed| seed.parse().unwrap());
     eprintln!("power: FLEXNODE_SEED={seed}");
     let undisturbed = machine("undisturbed");
     let guest = undisturbed.boot().unwrap();
@@ -66,6 +67,16 @@ fn after_a_power_cut_at_any_moment_of_the_first_boot_the_next_boot_joins() {
         guest.power_off().unwrap();
         assert_eq!(self::left(&node), left, "cut at {name}");
     }
+}
+
+#[test]
+fn a_power_cut_takes_what_nobody_has_synced() {
+    let node = machine("unsynced");
+    let guest = node.boot().unwrap();
+    guest.ask("sh", &["-c", "echo kept >/root/kept && sync && echo lost >/root/lost"]).unwrap();
+    node.cut_power(guest).unwrap();
+    let text = |name: &str| fs::read_to_string(node.path(name)).unwrap_or_default();
+    assert_eq!([text("/root/kept"), text("/root/lost")], ["kept\n", ""]);
 }
 
 /// A machine on a disk, whose package tells Azure when its scripts run.
@@ -103,19 +114,19 @@ pub(crate) fn add_script(node: &Node, script: &str, line: &str) {
 /// Lets all of Azure stand still when the moment comes, until the answer is dropped; its first half tells of that.
 fn stop(node: &Node, moment: &Moment) -> (Receiver<()>, Sender<()>) {
     let ((tell, told), (thaw, thawed)) = (channel(), channel());
-    let (seen, wanted): (_, Box<dyn Fn(&Recorded, usize) -> bool + Send>) = match *moment {
-        Moment::PowerOn => {
-            tell.send(()).unwrap();
-            return (told, thaw);
-        }
-        Moment::Request(nth) => (AtomicUsize::new(0), Box::new(move |_, seen| seen == nth)),
-        Moment::Script(script) => (
-            AtomicUsize::new(0),
-            Box::new(move |request: &Recorded, _| request.path.strip_prefix("/lab/") == Some(script)),
-        ),
-    };
+    let (seen, moment) = (AtomicUsize::new(0), *moment);
+    if matches!(moment, Moment::PowerOn) {
+        tell.send(()).unwrap();
+        return (told, thaw);
+    }
     node.azure.observe(move |request| {
-        if wanted(request, seen.fetch_add(1, Ordering::SeqCst) + 1) {
+        let nth = seen.fetch_add(1, Ordering::SeqCst) + 1;
+        let has_come = match moment {
+            Moment::PowerOn => false,
+            Moment::Request(wanted) => nth == wanted,
+            Moment::Script(script) => request.path.strip_prefix("/lab/") == Some(script),
+        };
+        if has_come {
             // Who no longer listens needs not be told; it goes on when the other end is gone.
             let _ = tell.send(());
             let _ = thawed.recv();
@@ -158,12 +169,13 @@ fn unfinished(directory: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// A number that a seed and a place give, or chance where both are zero.
+/// Another seed for each run.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish() % 1_000_000
+}
+
+/// A number that a seed and a place give: SplitMix64's.
 fn random(seed: u64, place: usize) -> u64 {
-    if (seed, place) == (0, 0) {
-        return RandomState::new().build_hasher().finish() % 1_000_000;
-    }
-    // SplitMix64's finalizer.
     let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(place as u64 + 1));
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
