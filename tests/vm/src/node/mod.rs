@@ -1,17 +1,18 @@
 //! Nodes that really boot: a root file system, a bundle over it, and an emulated Azure that is all they can reach.
 
 mod bundle;
+mod configure;
 mod guest;
+mod lossy;
 mod namespace;
 mod network;
 mod nspawn;
 mod qemu;
+mod record;
 mod rootfs;
 mod timeline;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,10 +24,12 @@ use flexnode_build::root::{self, Applying};
 use tempfile::TempDir;
 
 use self::guest::Kind;
+use self::lossy::LossyDisk;
 use self::nspawn::Container;
 use self::qemu::{Disk, Machine};
+use self::record::Record;
 use self::rootfs::unpack;
-use crate::azcmagent::{self, Whereabouts};
+
 use crate::azure::{Emulator, Himds, World, contoso};
 
 pub use self::bundle::bundle;
@@ -43,6 +46,8 @@ pub struct Node {
     pub azure: Emulator,
     lane: NodeLane,
     network: Network,
+    record: Option<Record>,
+    lossy: Option<LossyDisk>,
     place: TempDir,
 }
 
@@ -59,26 +64,6 @@ enum NodeLane {
 
 /// The Node's name.
 pub const NAME: &str = "edge-node-01";
-
-/// The version of the Arc agent's stand-in.
-const AGENT: &str = "1.61";
-
-/// A network of pods on a bridge, with addresses from a range: the bundle's own CNI plugins.
-const NETWORK: &str = r#"{
-  "cniVersion": "1.0.0",
-  "name": "lab",
-  "plugins": [{
-    "type": "bridge",
-    "bridge": "cni0",
-    "isGateway": true,
-    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.85.0.0/24"}]]}
-  }]
-}
-"#;
-
-const RESOLVED: &str = "d /run/systemd/resolve 0755 - - -
-f /run/systemd/resolve/resolv.conf 0644 - - - nameserver\\040127.0.0.53\\n
-";
 
 impl Node {
     /// [`Node::prepare_on`] for the lane of containers.
@@ -125,7 +110,7 @@ impl Node {
                 NodeLane::Vm { disk: Arc::new(Disk::new(place.path().join("disk.img"), root)) }
             }
         };
-        let node = Self { azure, lane, network, place };
+        let node = Self { azure, lane, network, record: None, lossy: None, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -146,6 +131,50 @@ impl Node {
         Ok(Guest::new(kind))
     }
 
+    /// Cuts its power. What nobody has synced is lost where it is [on a disk](Self::on_a_disk).
+    ///
+    /// # Errors
+    /// When the disk cannot be mounted again.
+    pub fn cut_power(&self, guest: Guest) -> Result<()> {
+        self.lossy.as_ref().map_or(Ok(()), LossyDisk::fail)?;
+        drop(guest);
+        self.lossy.as_ref().map_or(Ok(()), LossyDisk::mount_again)
+    }
+
+    /// Keeps console, journal and requests in `folder` when the run is over.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn recorded(mut self, folder: &Path) -> Result<Self> {
+        self.record = Some(Record::begin(folder)?);
+        Ok(self)
+    }
+
+    /// Puts its root on a disk of its own; see [`Node::cut_power`].
+    ///
+    /// # Errors
+    /// When the disk cannot be made.
+    pub fn on_a_disk(mut self) -> Result<Self> {
+        self.lossy = Some(LossyDisk::of(&self.root())?);
+        Ok(self)
+    }
+
+    /// Lets the agent begin at once, without the random delay by which the machines of a site spread, and systemd try
+    /// again soon.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn hurry(&self) -> Result<()> {
+        let text = "[Service]\nExecStart=\nExecStart=/usr/local/bin/flexnode-firstboot\nRestartSec=1\n";
+        self.write("/etc/systemd/system/flexnode-firstboot.service.d/lab.conf", text, 0o644)
+    }
+
+    /// Whether the API server holds the Node called `name` for ready.
+    #[must_use]
+    pub fn is_ready(&self, name: &str) -> bool {
+        self.azure.nodes(&contoso::cluster_id()).iter().any(|node| is_ready(node, name))
+    }
+
     /// Waits until the API server hears from the Node called `name`, booted as `guest`, that it is ready; when that was.
     ///
     /// # Errors
@@ -157,11 +186,10 @@ impl Node {
         self.azure.observe(move |request| drop(tell.send(request.path.clone())));
         let deadline = Instant::now() + patience;
         loop {
-            let is_ready = self.azure.nodes(&contoso::cluster_id()).iter().any(|node| is_ready(node, name));
             let since = SystemTime::now() - guest.powered_on().elapsed();
             let since = since.duration_since(UNIX_EPOCH).context("read this machine's clock")?;
             let mut requests = self.azure.requests().into_iter();
-            if is_ready && requests.any(|request| request.path == status && request.at > since) {
+            if self.is_ready(name) && requests.any(|request| request.path == status && request.at > since) {
                 return Ok(Instant::now());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -200,84 +228,18 @@ impl Node {
     pub fn traffic(&self) -> Result<Traffic> {
         self.network.traffic(&self.azure)
     }
-
-    /// Puts the Arc agent's stand-in in the place of whatever agent the bundle brings: a real one talks to Azure's own
-    /// services, with certificates that nobody can stand in for.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn replace_agent(&self, stand_in: &Path) -> Result<()> {
-        let packages = self.path("/usr/share/flexnode/debs");
-        for entry in fs::read_dir(&packages).context("list the packages")? {
-            let path = entry.context("list the packages")?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("azcmagent_")) {
-                fs::remove_file(&path).with_context(|| format!("replace `{}`", path.display()))?;
-            }
-        }
-        azcmagent::package(stand_in, AGENT, &packages)?;
-        Ok(())
-    }
-
-    fn configure(&self, stand_in: &Path) -> Result<()> {
-        const CA: &str = "/etc/flexnode/ca.pem";
-        const SECRET: &str = "/etc/flexnode/client-secret";
-        // Empty, as in a golden image: systemd fills it at the first boot.
-        self.write("/etc/machine-id", "", 0o444)?;
-        self.write("/etc/hostname", &format!("{NAME}\n"), 0o644)?;
-        // On Ubuntu a link to what systemd-resolved would write.
-        let _ = fs::remove_file(self.path("/etc/resolv.conf"));
-        self.write("/etc/resolv.conf", &self.network.resolv_conf(), 0o644)?;
-        self.write(CA, self.azure.ca_pem(), 0o644)?;
-        self.write(SECRET, contoso::SECRET, 0o600)?;
-        self.write(
-            "/etc/flexnode/config.yaml",
-            &self.azure.config(Path::new(CA), Path::new(SECRET), NAME, None),
-            0o600,
-        )?;
-        let there = Whereabouts {
-            arm: self.azure.arm().to_owned(),
-            authority: self.azure.entra().to_owned(),
-            ca: CA.into(),
-            cloud: self.azure.azcmagent_cloud().to_owned(),
-        };
-        self.write("/etc/flexnode-lab/azcmagent.json", &serde_json::to_string(&there)?, 0o644)?;
-        let packages = self.path("/usr/share/flexnode/debs");
-        // A bundle that brings packages brings the Arc agent's.
-        if !packages.exists() {
-            fs::create_dir_all(&packages).context("create the packages' folder")?;
-            azcmagent::package(stand_in, AGENT, &packages)?;
-        }
-        self.write("/etc/cni/net.d/10-lab.conflist", NETWORK, 0o644)?;
-        // What systemd-resolved, which a stock Ubuntu has, would keep there.
-        self.write("/etc/tmpfiles.d/flexnode-lab.conf", RESOLVED, 0o644)?;
-        // It stops quickly.
-        self.write("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
-        if let NodeLane::Vm { .. } = self.lane {
-            return Ok(());
-        }
-        // Root of a container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE).
-        let config = self.path("/etc/containerd/config.toml");
-        let text = fs::read_to_string(&config).context("read containerd's configuration")?;
-        let (off, on) = ("restrict_oom_score_adj = false", "restrict_oom_score_adj = true");
-        anyhow::ensure!(text.contains(off), "containerd's configuration has no `{off}`");
-        fs::write(&config, text.replace(off, on)).context("write containerd's configuration")
-    }
-
-    /// Writes a file of the machine.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn write(&self, path: &str, text: &str, mode: u32) -> Result<()> {
-        let path = self.path(path);
-        let context = || format!("write `{}`", path.display());
-        fs::create_dir_all(path.parent().context("the root has no parent")?).with_context(context)?;
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
-    }
 }
 
 fn is_ready(node: &serde_json::Value, name: &str) -> bool {
     let conditions = node["status"]["conditions"].as_array();
     node["metadata"]["name"] == name
         && conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            record.end(self);
+        }
+    }
 }

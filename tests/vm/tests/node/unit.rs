@@ -5,7 +5,7 @@ use std::time::Duration;
 use flexnode_vm::azure::{Fault, Service, When, contoso};
 use flexnode_vm::node::{Guest, NAME};
 
-use super::node;
+use super::{as_shipped, node};
 
 /// Waits for the unit's job, which began at boot; whether it succeeded.
 pub(crate) fn firstboot(guest: &Guest) -> bool {
@@ -24,7 +24,7 @@ pub(crate) fn journal(guest: &Guest) -> String {
 
 #[test]
 fn it_joins_at_the_first_boot_and_is_skipped_at_the_next() {
-    let node = node(contoso::world());
+    let node = as_shipped(contoso::world());
     let guest = node.boot().unwrap();
     assert!(firstboot(&guest), "{}", journal(&guest));
     let nodes = node.azure.nodes(&contoso::cluster_id());
