@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::mpsc;
 
+use flexnode_build::progress::Progress;
+use flexnode_build::root::{Removing, remove, verify};
 use flexnode_vm::azure::{Operation, Service, contoso};
 use flexnode_vm::lab;
 use flexnode_vm::node::{NAME, Node, Timeline};
@@ -18,6 +20,7 @@ fn a_virtual_machine_joins_at_its_first_boot_is_ready_after_the_next_without_azu
     joins_at_its_first_boot(&node);
     is_ready_again_without_asking_azure(&node);
     joins_as_another_machine_with_another_machine_id(&node);
+    goes_with_nothing_left_behind(&node);
 }
 
 fn joins_at_its_first_boot(node: &Node) {
@@ -47,7 +50,7 @@ fn joins_at_its_first_boot(node: &Node) {
     assert!(web["status"]["podIP"].as_str().unwrap().starts_with("10.85.0."), "{web}");
     assert_eq!(guest.ask("ctr", &["-n", "k8s.io", "tasks", "ls"]).unwrap().matches("RUNNING").count(), 2);
     let ready = node.await_ready(&guest, NAME, PATIENCE).unwrap();
-    println!("first boot\n{}", Timeline::of(&guest, Some(ready)).unwrap());
+    keep(node, "first boot", &Timeline::of(&guest, Some(ready)).unwrap());
     for unit in ["containerd.service", "kubelet.service", "himdsd.service"] {
         assert_eq!(show(&guest, unit, "ActiveState"), "active", "{unit}");
     }
@@ -64,12 +67,17 @@ fn joins_at_its_first_boot(node: &Node) {
     guest.power_off().unwrap();
 }
 
+fn keep(node: &Node, name: &str, timeline: &Timeline) {
+    println!("{name}\n{timeline}");
+    node.keep(&format!("timeline of the {name}.txt"), &timeline.to_string()).unwrap();
+}
+
 fn is_ready_again_without_asking_azure(node: &Node) {
     node.azure.forget_requests();
     let guest = node.boot().unwrap();
     let ready = node.await_ready(&guest, NAME, PATIENCE).unwrap();
     assert!(firstboot(&guest));
-    println!("reboot\n{}", Timeline::of(&guest, Some(ready)).unwrap());
+    keep(node, "reboot", &Timeline::of(&guest, Some(ready)).unwrap());
     assert_eq!(show(&guest, "flexnode-firstboot.service", "ConditionResult"), "no");
     assert!(node.azure.requests().iter().all(|request| request.service != Service::Arm), "nothing is asked of Azure");
     guest.power_off().unwrap();
@@ -93,4 +101,20 @@ fn joins_as_another_machine_with_another_machine_id(node: &Node) {
     let nodes = node.azure.nodes(&contoso::cluster_id());
     let names: Vec<_> = nodes.iter().map(|node| node["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, [NAME, CLONE]);
+    guest.power_off().unwrap();
+}
+
+fn goes_with_nothing_left_behind(node: &Node) {
+    let findings = verify(&node.root(), false).unwrap().findings;
+    let changed: Vec<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
+    assert_eq!(changed, ["usr/share/flexnode/debs"], "the lab's own package alone");
+    remove(&node.root(), Removing::default(), &Progress::detect(true)).unwrap();
+    for gone in
+        ["usr/local/bin/kubelet", "usr/local/bin/flexnode-firstboot", "opt/cni/bin", "etc/containerd/config.toml"]
+    {
+        assert!(!node.path(gone).exists(), "{gone}");
+    }
+    for stays in ["etc/flexnode/config.yaml", "var/lib/kubelet/kubeconfig", "usr/bin/azcmagent"] {
+        assert!(node.path(stays).exists(), "{stays}");
+    }
 }

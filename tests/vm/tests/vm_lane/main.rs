@@ -23,7 +23,10 @@ fn node(world: World) -> Node {
         let lab = lab::shared().unwrap();
         bundle(lab, stand_in.parent().unwrap(), &lab.dir().with_file_name("vm-bundle")).unwrap()
     });
-    Node::prepare_on(Lane::Vm, world, bundle, stand_in).unwrap()
+    let node = Node::prepare_on(Lane::Vm, world, bundle, stand_in).unwrap();
+    node.hurry().unwrap();
+    let test = std::thread::current().name().unwrap_or("vm").replace("::", "-");
+    node.recorded(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm").join(test)).unwrap()
 }
 
 /// Waits for the unit's job, which began at boot; whether it succeeded.
