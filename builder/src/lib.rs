@@ -24,6 +24,7 @@ pub mod request;
 pub mod resolve;
 pub mod root;
 pub mod seal;
+pub mod signing;
 pub mod spec;
 pub mod stage;
 pub mod target;

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Error, Result, bail};
 
 use super::ahead::Ahead;
+use super::beside::digest_file_of;
 use super::frames::Frames;
 use super::manifest::{MANIFEST_PATH, Manifest};
 use super::source::Source;
@@ -112,14 +113,6 @@ fn damaged(source: &Source, error: io::Error) -> Error {
     let failure = Failure::new(Class::BadBundle, format!("{} is damaged or no bundle", source.name()))
         .hint("compare it with its .sha256, copy it again or build it again");
     Error::new(error).context(failure)
-}
-
-/// The file that holds the digest of the bundle at `path`.
-#[must_use]
-pub fn digest_file_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".sha256");
-    name.into()
 }
 
 /// The line that `sha256sum -c` checks.

@@ -12,6 +12,7 @@ mod look;
 mod remove;
 mod schema;
 mod seal;
+mod sign;
 mod verify;
 
 use std::io::Write as _;
@@ -32,12 +33,14 @@ Examples:
   flexnode-build fetch --lock flexnode.lock --mirror-to /media/usb
   flexnode-build --lock flexnode.lock --mirror /media/usb --offline
   flexnode-build verify bundle.tar.zst
+  flexnode-build verify bundle.tar.zst --key flexnode.pub
   flexnode-build apply bundle.tar.zst --root /mnt/image --dry-run
   flexnode-build verify --root /mnt/image
 
 Exit codes:
   0  done                      4  nothing could be fetched
-  1  this machine failed       5  a digest or a program was refused
+  1  this machine failed       5  a digest, a signature or a
+                                  program was refused
   2  wrong usage or spec       6  a bundle is damaged or no bundle
   3  versions do not resolve   7  bundles differ (diff --exit-code),
                                   or a root and its record (verify --root)
@@ -102,6 +105,8 @@ enum Verb {
     /// Show what is in a bundle
     Inspect(look::InspectArgs),
     Verify(verify::VerifyArgs),
+    Keygen(sign::KeygenArgs),
+    Sign(sign::SignArgs),
     /// Show what changed from one bundle to another
     Diff(look::DiffArgs),
     Apply(apply::ApplyArgs),
@@ -152,6 +157,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Verb::Catalog(args)) => catalog::run(&args, output),
         Some(Verb::Inspect(args)) => look::inspect(&args, output),
         Some(Verb::Verify(args)) => verify::run(&args, output),
+        Some(Verb::Keygen(args)) => sign::keygen(&args, output),
+        Some(Verb::Sign(args)) => sign::sign(&args, output),
         Some(Verb::Diff(args)) => look::diff(&args, output),
         Some(Verb::Apply(args)) => apply::run(&args, output),
         Some(Verb::Remove(args)) => remove::run(&args, output),
