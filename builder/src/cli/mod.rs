@@ -39,8 +39,7 @@ Examples:
 
 Exit codes:
   0  done                      4  nothing could be fetched
-  1  this machine failed       5  a digest, a signature or a
-                                  program was refused
+  1  this machine failed       5  refused: digest, signature, program
   2  wrong usage or spec       6  a bundle is damaged or no bundle
   3  versions do not resolve   7  bundles differ (diff --exit-code),
                                   or a root and its record (verify --root)

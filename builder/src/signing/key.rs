@@ -61,7 +61,7 @@ impl PrivateKey {
         }
         let (label, der) = SecretDocument::from_pem(pem).map_err(|error| no_key(&format!("it is no PEM: {error}")))?;
         if label != "PRIVATE KEY" {
-            bail!(no_key(&format!("it is a `{}`", label.escape_debug())));
+            bail!(no_key(&format!("it is PEM of a `{}`", label.escape_debug())));
         }
         Self::from_der(der.as_bytes())
     }

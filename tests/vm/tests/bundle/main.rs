@@ -8,6 +8,7 @@ mod faults;
 mod interruptions;
 mod root;
 mod same_bytes;
+mod signed;
 mod spec;
 
 use std::fs;
