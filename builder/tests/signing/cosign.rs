@@ -55,8 +55,17 @@ impl Cosign {
             command.args(["--tlog-upload=false", "--new-bundle-format", "--output-signature"]).arg(bare);
             run(command.arg(bundle));
         } else {
-            run(command.args(["--signing-config", "signing_config.json"]).arg(bundle));
-            let mut command = self.command(&["sign-blob", "-y", "--tlog-upload=false", "--use-signing-config=false"]);
+            run(command
+                .args(["--signing-config", "signing_config.json", "--trusted-root", "trusted_root.json"])
+                .arg(bundle));
+            let mut command = self.command(&[
+                "sign-blob",
+                "-y",
+                "--tlog-upload=false",
+                "--use-signing-config=false",
+                "--trusted-root",
+                "trusted_root.json",
+            ]);
             command.arg("--key").arg(key).args(["--new-bundle-format=false", "--output-signature"]).arg(bare);
             run(command.arg(bundle));
         }
@@ -163,7 +172,7 @@ fn stock_cosign_accepts_our_provenance_and_we_accept_its() {
         if suite == "trixie" {
             attest.args(["--tlog-upload=false", "--new-bundle-format"]);
         } else {
-            attest.args(["--signing-config", "signing_config.json"]);
+            attest.args(["--signing-config", "signing_config.json", "--trusted-root", "trusted_root.json"]);
         }
         run(attest.arg(&ours));
         let said = String::from_utf8(run(&mut verifying(&ours, &public)).stderr).unwrap();
