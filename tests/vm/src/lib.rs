@@ -2,6 +2,7 @@
 
 pub mod azcmagent;
 pub mod azure;
+pub mod egress;
 pub mod faults;
 pub mod fleet;
 pub mod join;

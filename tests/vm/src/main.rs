@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -12,6 +13,7 @@ use flexnode_build::failure::{Class, Failure};
 use flexnode_vm::azcmagent;
 use flexnode_vm::azure::Throttle;
 use flexnode_vm::azure::play::Playground;
+use flexnode_vm::egress::Egress;
 use flexnode_vm::fleet::Fleet;
 use flexnode_vm::join::Site;
 use flexnode_vm::lab::{self, Cache, Order, Wheel};
@@ -31,6 +33,7 @@ enum Verb {
     Azure(AzureArgs),
     Join(JoinArgs),
     Fleet(FleetArgs),
+    Egress(EgressArgs),
 }
 
 /// Make a mirror and a catalog of real programs in DIR
@@ -123,6 +126,36 @@ struct FleetArgs {
     speed: Option<f64>,
 }
 
+/// Prove that a bundle's first boot talks to Azure and to nobody else
+///
+/// Boots BUNDLE on a Debian 12 in a container with real systemd, or on what
+/// FLEXNODE_ROOTFS names, a tar archive of an Ubuntu 22.04 for example. Its only
+/// way out leads to emulated services that go by Azure's own names. tcpdump
+/// records every packet from before power-on until the node has joined. The list
+/// of every DNS question, connection attempt and datagram goes to stdout.
+///
+/// Ends with 0 only if the node has joined and nothing went elsewhere, with 5 if
+/// something did. Replaced are the Arc agent, by a stand-in, and Azure; all else
+/// is the bundle's own. amd64 only; needs root.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example: cargo run --release -p flexnode-vm -- egress bundle.tar.zst --keep target/egress"
+)]
+struct EgressArgs {
+    /// The bundle
+    bundle: PathBuf,
+    /// How long the first boot may take
+    #[arg(long, value_name = "SECONDS", default_value = "900")]
+    timeout: u64,
+    /// The list as JSON
+    #[arg(long)]
+    json: bool,
+    /// Keep list, packets, console, journal and Azure's requests here
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let argv0 = arguments.next().unwrap_or_default();
@@ -137,6 +170,7 @@ fn main() -> ExitCode {
         Verb::Azure(args) => emulate_azure(args),
         Verb::Join(args) => join_machine(args),
         Verb::Fleet(args) => join_fleet(&args),
+        Verb::Egress(args) => prove_egress(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     let (class, hint) = Failure::describe(&error);
@@ -208,6 +242,17 @@ fn join_fleet(args: &FleetArgs) -> Result<()> {
     write!(io::stdout(), "{report}").context("write to standard output")?;
     let failed = report.ended().failures.len();
     ensure!(failed == 0, "{failed} agents have not joined");
+    Ok(())
+}
+
+fn prove_egress(args: EgressArgs) -> Result<()> {
+    let program = std::env::current_exe().context("find this program")?;
+    let egress = Egress { bundle: args.bundle, patience: Duration::from_secs(args.timeout), keep: args.keep };
+    let seen = egress.watch(&program)?;
+    let list = if args.json { format!("{:#}\n", seen.json()) } else { seen.traffic.to_string() };
+    io::stdout().write_all(list.as_bytes()).context("write to standard output")?;
+    seen.conclude()?;
+    eprintln!("egress: joined, and nothing went elsewhere than to Azure");
     Ok(())
 }
 

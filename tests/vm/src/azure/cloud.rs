@@ -2,6 +2,8 @@
 //!
 //! Written down apart from the agent's own table, so that each is held against the other.
 
+use std::net::IpAddr;
+
 use super::Emulator;
 use super::state::ARM_AUDIENCES;
 
@@ -42,6 +44,17 @@ impl Cloud {
             Self::China => ("login.chinacloudapi.cn", "management.chinacloudapi.cn"),
         };
         Some(Hosts { entra, arm })
+    }
+
+    /// The name of the nth cluster's API server, as AKS makes them, for an address that names can lead to.
+    pub(super) fn api_server(self, nth: usize, address: IpAddr) -> Option<String> {
+        let domain = match self {
+            Self::Lab => return None,
+            Self::Public => "hcp.westeurope.azmk8s.io",
+            Self::UsGovernment => "hcp.usgovvirginia.cx.aks.containerservice.azure.us",
+            Self::China => "hcp.chinaeast2.cx.prod.service.azk8s.cn",
+        };
+        (!address.is_loopback()).then(|| format!("edge-{nth}.{domain}"))
     }
 
     /// What tokens for Azure Resource Manager may be for.

@@ -27,6 +27,7 @@ mod himds;
 mod inventory;
 mod kubernetes;
 mod operation;
+mod place;
 pub mod play;
 mod proxy;
 mod record;
@@ -42,7 +43,7 @@ mod world;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -63,6 +64,7 @@ pub use self::himds::AgentConfig;
 pub use self::inventory::{App, Cluster, Subscription};
 pub use self::kubernetes::ClusterRole;
 pub use self::operation::{Operation, Service};
+pub use self::place::{Addresses, Endpoint};
 pub use self::proxy::Proxy;
 pub use self::record::Recorded;
 pub use self::state::{AKS_SERVER, ARM_AUDIENCES};
@@ -102,6 +104,15 @@ impl Emulator {
     /// # Errors
     /// When no port, thread or certificate can be had.
     pub fn start(world: World) -> Result<Self> {
+        Self::start_at(world, Addresses::LOOPBACK)
+    }
+
+    /// The same on addresses of the network namespace that the calling thread is in. There a cloud of Azure's listens on
+    /// Azure's port, and its API server has a name as AKS gives them.
+    ///
+    /// # Errors
+    /// When no port, thread or certificate can be had.
+    pub fn start_at(world: World, addresses: Addresses) -> Result<Self> {
         let (ports, cloud) = (world.ports, world.cloud);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -113,10 +124,11 @@ impl Emulator {
         let shared = Arc::new(Shared { state, schedule: fault::Schedule::default(), log: record::Log::default() });
         let mut identities = HashMap::new();
         let mut places = HashMap::new();
-        let mut serve = |name: &str, host: Option<&str>, port, desk: Desk, authority: &Authority| -> Result<String> {
-            let identity = Arc::new(Identity::new(authority, host)?);
+        let mut serve = |name: &str, host: Option<&str>, at: (IpAddr, u16), desk: Desk, authority: &Authority| {
+            let identity = Arc::new(Identity::new(authority, host, at.0)?);
             identities.insert(name.to_owned(), Arc::clone(&identity));
-            let (address, _) = server::start(runtime.handle(), port, Some(identity), desk, &shared)
+            let at = SocketAddr::new(at.0, place::port_of(host, at.0, at.1));
+            let (address, _) = server::start(runtime.handle(), at, Some(identity), desk, &shared)
                 .with_context(|| format!("start the service {name}"))?;
             // Azure's names have Azure's port: the URLs hold none.
             let (place, url) = match host {
@@ -124,12 +136,18 @@ impl Emulator {
                 None => (address.to_string(), format!("https://{address}")),
             };
             places.insert(place, address);
-            Ok(url)
+            anyhow::Ok(url)
         };
         let hosts = cloud.hosts();
         let endpoints = Endpoints {
-            entra: serve(ENTRA, hosts.map(|hosts| hosts.entra), ports.entra, Desk::Entra, &authority)?,
-            arm: serve(ARM, hosts.map(|hosts| hosts.arm), ports.arm, Desk::Arm, &authority)?,
+            entra: serve(
+                ENTRA,
+                hosts.map(|hosts| hosts.entra),
+                (addresses.entra, ports.entra),
+                Desk::Entra,
+                &authority,
+            )?,
+            arm: serve(ARM, hosts.map(|hosts| hosts.arm), (addresses.arm, ports.arm), Desk::Arm, &authority)?,
         };
         let mut cluster_authorities = HashMap::new();
         let ids: Vec<String> = shared.state().clusters.iter().map(things::ClusterState::id).collect();
@@ -137,7 +155,9 @@ impl Emulator {
             let key = id.to_ascii_lowercase();
             let own = cluster_authority()?;
             let port = if nth == 0 { ports.kubernetes } else { 0 };
-            let server = serve(&key, None, port, Desk::Kubernetes(id.as_str().into()), &own)?;
+            let host = cloud.api_server(nth, addresses.kubernetes);
+            let at = (addresses.kubernetes, port);
+            let server = serve(&key, host.as_deref(), at, Desk::Kubernetes(id.as_str().into()), &own)?;
             if let Some(cluster) = shared.state().cluster(&id) {
                 (cluster.server, cluster.ca) = (server, own.pem().to_owned());
             }
@@ -183,8 +203,8 @@ impl Emulator {
     fn serve_himds(&self, site: Site, port: u16) -> Result<Himds> {
         let site = Arc::new(site);
         let runtime = self.runtime.as_ref().context("the emulator has been stopped")?;
-        let (address, task) =
-            server::start(runtime.handle(), port, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
+        let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let (address, task) = server::start(runtime.handle(), at, None, Desk::Himds(Arc::clone(&site)), &self.shared)?;
         Ok(Himds { site, url: format!("http://{address}"), task })
     }
 

@@ -85,13 +85,12 @@ impl Desk {
 /// Starts a service.
 pub(super) fn start(
     runtime: &Handle,
-    port: u16,
+    at: SocketAddr,
     identity: Option<Arc<Identity>>,
     desk: Desk,
     shared: &Arc<Shared>,
 ) -> Result<(SocketAddr, JoinHandle<()>)> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("listen on port {port}"))?;
+    let listener = std::net::TcpListener::bind(at).with_context(|| format!("listen on {at}"))?;
     listener.set_nonblocking(true).context("prepare the port")?;
     let address = listener.local_addr().context("ask for the port")?;
     let inside = runtime.enter();

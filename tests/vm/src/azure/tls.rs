@@ -1,6 +1,7 @@
 //! The certificates that a service shows, good and bad.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -26,6 +27,7 @@ pub enum TlsFault {
 
 /// What one service shows.
 pub(super) struct Identity {
+    own: Vec<String>,
     good: Mutex<Arc<ServerConfig>>,
     unknown: Arc<ServerConfig>,
     wrong_name: Arc<ServerConfig>,
@@ -41,17 +43,21 @@ pub(super) enum Welcome {
 }
 
 impl Identity {
-    /// For a service that also goes by the name `host`, if it has one.
-    pub(super) fn new(authority: &Authority, host: Option<&str>) -> Result<Self> {
-        let own: Vec<&str> = NAMES.into_iter().chain(host).collect();
+    /// For a service at this address that also goes by the name `host`, if it has one.
+    pub(super) fn new(authority: &Authority, host: Option<&str>, address: IpAddr) -> Result<Self> {
+        let mut own: Vec<String> = NAMES.into_iter().chain(host).map(str::to_owned).collect();
+        if !address.is_loopback() {
+            own.push(address.to_string());
+        }
         let mut expired = names(&own)?;
         (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 12, 31));
         Ok(Self {
             good: Mutex::new(good(authority, &own)?),
             unknown: good(&Authority::named("Nobody's authority")?, &own)?,
-            wrong_name: Arc::new(authority.server(&names(&["elsewhere.flexnode-lab.test"])?)?),
+            wrong_name: Arc::new(authority.server(&names(&["elsewhere.flexnode-lab.test".to_owned()])?)?),
             expired: Arc::new(authority.server(&expired)?),
             planned: Mutex::default(),
+            own,
         })
     }
 
@@ -65,9 +71,9 @@ impl Identity {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// From now on a certificate of this authority, for a service without a name.
+    /// From now on a certificate of this authority.
     pub(super) fn change(&self, authority: &Authority) -> Result<()> {
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = good(authority, &NAMES)?;
+        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = good(authority, &self.own)?;
         Ok(())
     }
 
@@ -88,10 +94,10 @@ impl Identity {
 /// What the services are called: loopback, and `*.flexnode-lab.test` for clients that resolve names themselves.
 const NAMES: [&str; 4] = ["127.0.0.1", "::1", "localhost", "*.flexnode-lab.test"];
 
-fn good(authority: &Authority, own: &[&str]) -> Result<Arc<ServerConfig>> {
+fn good(authority: &Authority, own: &[String]) -> Result<Arc<ServerConfig>> {
     Ok(Arc::new(authority.server(&names(own)?)?))
 }
 
-fn names(names: &[&str]) -> Result<CertificateParams> {
-    CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).context("name a certificate")
+fn names(names: &[String]) -> Result<CertificateParams> {
+    CertificateParams::new(names).context("name a certificate")
 }

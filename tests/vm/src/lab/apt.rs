@@ -124,14 +124,14 @@ Acquire::Retries "3";
 
 /// Where the system's own Debian packages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     uri: String,
     signed_by: String,
 }
 
 impl Source {
     /// Reads the system's apt sources.
-    pub(super) fn of_system() -> Result<Self> {
+    pub(crate) fn of_system() -> Result<Self> {
         let id = os_release("ID").unwrap_or_else(|| "no Linux distribution".to_owned());
         ensure!(
             id == "debian",
@@ -175,7 +175,7 @@ impl Source {
     }
 
     /// The suite as apt's deb822 source: the index of programs and nothing else.
-    fn stanza(&self, suite: &str) -> String {
+    pub(crate) fn stanza(&self, suite: &str) -> String {
         format!(
             "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\nTargets: Packages\nSigned-By:{}\n",
             self.uri,

@@ -59,7 +59,8 @@ const NOTE: &str = "debian.json";
 fn remembered(cache: &Cache) -> Result<Option<Vec<Package>>> {
     let Ok(text) = fs::read_to_string(cache.note(NOTE)) else { return Ok(None) };
     // A note that another version of this program wrote is no note.
-    let Ok(packages) = serde_json::from_str::<Vec<Package>>(&text) else { return Ok(None) };
+    let Ok(mut packages) = serde_json::from_str::<Vec<Package>>(&text) else { return Ok(None) };
+    packages.retain(|package| WANTS.iter().any(|want| want.component == package.component));
     for want in &WANTS {
         let Some(package) = packages.iter().find(|package| package.component == want.component) else {
             return Ok(None);

@@ -25,6 +25,7 @@ use flexnode_build::digest::Digest;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::apt::Source;
 pub use self::cache::Cache;
 pub use self::debian::Package;
 use self::place::Place;

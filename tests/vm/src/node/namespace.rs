@@ -1,5 +1,5 @@
-//! A network namespace that has nothing but loopback: who sits in it meets the services that listen there, and nobody
-//! else.
+//! A network namespace, which begins with nothing but loopback: who sits in it meets those that are led into it, and
+//! nobody else.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -24,6 +24,12 @@ impl Namespace {
         let namespace = Self { name: name.to_owned() };
         ip(&["-n", name, "link", "set", "lo", "up"])?;
         Ok(namespace)
+    }
+
+    /// What `ip -n` calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where it is held.
@@ -57,7 +63,7 @@ impl Drop for Namespace {
     }
 }
 
-fn ip(arguments: &[&str]) -> Result<()> {
+pub(super) fn ip(arguments: &[&str]) -> Result<()> {
     let output = Command::new("ip").args(arguments).output().context("run ip, of iproute2")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "ip {}: {}", arguments.join(" "), said.trim_end());

@@ -35,7 +35,7 @@ DefaultDependencies=no
 [Service]
 Type=oneshot
 Environment=NOTIFY_SOCKET=/flexnode-lab.socket
-ExecStart=/usr/bin/systemd-notify X_FLEXNODE_UP=1
+ExecStart=/bin/systemd-notify X_FLEXNODE_UP=1
 ";
 
 impl Guest {
@@ -65,6 +65,7 @@ impl Guest {
             // What containerd and runc call beyond nspawn's own list.
             .args(["--system-call-filter=@keyring bpf", "--kill-signal=SIGRTMIN+3"])
             .arg(format!("--network-namespace-path={}", namespace.path().display()))
+            .arg("--resolv-conf=off")
             .arg("/usr/sbin/flexnode-lab-init")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .env("NOTIFY_SOCKET", &path)
@@ -104,7 +105,7 @@ impl Guest {
         let target = self.leader.to_string();
         Command::new("nsenter")
             .args(["--target", &target, "--all", "--wd=/", "--", "/usr/bin/env", "-i"])
-            .args(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", program])
+            .args(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", program])
             .args(arguments)
             .stdin(Stdio::null())
             .output()

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::lab::Cache;
+use crate::lab::{Cache, Source};
 
 /// What a stock Ubuntu server has and a minimal Debian does not.
 const PACKAGES: &str =
@@ -20,21 +20,24 @@ const RECIPE: u32 = 1;
 /// # Errors
 /// When mmdebstrap is missing or fails.
 pub fn rootfs() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("FLEXNODE_ROOTFS") {
-        return Ok(path.into());
-    }
+    std::env::var_os("FLEXNODE_ROOTFS").map_or_else(|| debian("bookworm"), |path| Ok(path.into()))
+}
+
+/// A release of Debian to unpack.
+///
+/// # Errors
+/// When mmdebstrap is missing or fails.
+pub fn debian(suite: &str) -> Result<PathBuf> {
     let cache = Cache::open(&Cache::default_dir()?)?;
-    let path = cache.note(&format!("rootfs-bookworm-{RECIPE}.tar"));
+    let path = cache.note(&format!("rootfs-{suite}-{RECIPE}.tar"));
     if !path.exists() {
-        eprintln!("node: making a root file system");
+        eprintln!("node: making a root file system of {suite}");
         let partial = cache.scratch()?;
-        let archive = partial.path().join("rootfs.tar");
-        // The sources are this system's own, so that no file of ours names an archive.
-        let sources = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"].map(Path::new);
-        let sources = sources.into_iter().find(|path| path.exists()).context("find this Debian's sources")?;
+        let (archive, sources) = (partial.path().join("rootfs.tar"), partial.path().join("lab.sources"));
+        fs::write(&sources, Source::of_system()?.stanza(suite)).context("write apt's sources")?;
         let mut command = Command::new("mmdebstrap");
-        command.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), "bookworm"]);
-        run(command.arg(&archive).arg(sources))?;
+        command.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), suite]);
+        run(command.arg(&archive).arg(&sources))?;
         fs::rename(&archive, &path).with_context(|| format!("keep `{}`", path.display()))?;
     }
     Ok(path)

@@ -4,6 +4,8 @@
 
 #[path = "../../../../builder/tests/debian/mod.rs"]
 mod debian;
+mod debian_11;
+mod egress;
 mod packages;
 mod root;
 mod unit;

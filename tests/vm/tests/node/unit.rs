@@ -18,7 +18,7 @@ fn show(guest: &Guest, unit: &str, property: &str) -> String {
 }
 
 /// What the journal says of this boot.
-fn journal(guest: &Guest) -> String {
+pub(crate) fn journal(guest: &Guest) -> String {
     guest.ask("journalctl", &["--no-pager", "--boot"]).unwrap()
 }
 
