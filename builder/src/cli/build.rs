@@ -65,6 +65,7 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
     let lock = args.request.lock(args.lock.as_deref(), &spec, &progress)?;
     let options = args.fetch.options(&spec)?;
     let packing = args.packing(&spec)?;
+    let invocation = args.invocation(packing.level)?;
     let firstboot = args.firstboot(&spec)?;
     let path = args.output.as_deref().or(spec.output.as_deref()).unwrap_or(Path::new("bundle.tar.zst"));
     let key = args.sign_key.as_deref().map(PrivateKey::read).transpose()?;
@@ -105,7 +106,6 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
     drop(task);
     progress.note(&format!("{}: {}, sha256 {}", path.display(), HumanBytes(packed.size), packed.sha256));
     if let Some(key) = &key {
-        let invocation = args.invocation(packing.level)?;
         let provenance = signing::statement(path, packed.sha256, &lock, &manifest, &invocation)?;
         signing::sign(path, packed.sha256, key)?;
         signing::sign_provenance(path, &provenance, key)?;

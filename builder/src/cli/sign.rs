@@ -69,7 +69,9 @@ pub(super) struct KeygenArgs {
 }
 
 pub(super) fn keygen(args: &KeygenArgs, output: Output) -> Result<ExitCode> {
-    let passphrase = if args.unencrypted { None } else { Passphrase::from_environment()? };
+    // An empty one is a secret of the CI that is not set.
+    let given = if args.unencrypted { None } else { Passphrase::from_environment()? };
+    let passphrase = given.filter(|passphrase| !passphrase.is_empty());
     if passphrase.is_none() && !args.unencrypted {
         bail!(
             Failure::new(Class::Usage, "there is no passphrase to encrypt the key with")

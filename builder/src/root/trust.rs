@@ -1,5 +1,5 @@
-//! The keys that a root trusts: where there are any, only what one of them signed gets in, and nothing older than what is
-//! installed.
+//! The keys that a root trusts: where there are any, only what one of them signed gets in, and nothing older than what
+//! is installed.
 
 use std::io::Read as _;
 use std::path::Path;

@@ -43,7 +43,7 @@ impl Signed {
     }
 }
 
-/// Checks the signature in the file `named`, or else every one that lies beside `source`: each has to be by one of `keys`.
+/// Checks the signature in the file `named`, or else each one beside `source`: all have to be by one of `keys`.
 ///
 /// # Errors
 /// When there is none, or one does not hold.
@@ -56,7 +56,8 @@ pub fn check(source: &Source, named: Option<&Path>, keys: &[PublicKey]) -> Resul
     signed.with_context(|| {
         let hint = match source.path() {
             Some(path) => {
-                format!("put {} beside it, or name its signature: --signature FILE", sigstore_file_of(path).display())
+                let beside = sigstore_file_of(path);
+                format!("put {} beside it, or name its signature: --signature FILE", beside.display())
             }
             None => "name its signature: --signature FILE".to_owned(),
         };

@@ -48,6 +48,12 @@ impl Passphrase {
         })
     }
 
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -88,7 +88,7 @@ fn dependency(component: &Component) -> Value {
     dependency
 }
 
-/// The address as others may see it: without user, password and query, which may be a secret, and no path of this machine.
+/// The address as others may see it: without user, password and query, which may be secret; no path of this machine.
 fn public_url(url: &str) -> Option<String> {
     let mut url = Url::parse(url).ok().filter(|url| url.scheme() != "file")?;
     // Both fail only for addresses that cannot hold any.

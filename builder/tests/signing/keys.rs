@@ -1,9 +1,13 @@
 //! Keys: how they are made and kept, and which are refused.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use flexnode_build::digest::Digest;
+use flexnode_build::signing::PrivateKey;
 
 use super::{PASSWORD, bundle, flexnode_build, pair, refused, run, signing, verifying};
 
@@ -35,6 +39,7 @@ fn without_a_passphrase_a_key_is_unencrypted_only_where_that_is_asked_for() {
     };
     let stderr = refused(&mut keygen(&[]), 2);
     assert!(stderr.contains("FLEXNODE_KEY_PASSWORD") && fs::read_dir(dir.path()).unwrap().next().is_none(), "{stderr}");
+    assert_eq!(refused(keygen(&[]).env("FLEXNODE_KEY_PASSWORD", ""), 2), stderr);
     run(&mut keygen(&["--unencrypted"]));
     let path = bundle(dir.path(), "bundle.tar.zst", "1\n");
     run(signing(&path, &prefix.with_extension("key")).env_remove("FLEXNODE_KEY_PASSWORD"));
@@ -56,6 +61,22 @@ fn the_passphrase_comes_from_either_variable_or_a_file_and_must_be_right() {
     run(&mut with("FLEXNODE_KEY_PASSWORD_FILE", dir.path().join("password").to_str().unwrap()));
     assert!(refused(&mut with("COSIGN_PASSWORD", "wrong horse"), 2).contains("the passphrase is wrong"));
     assert!(refused(&mut with("UNRELATED", ""), 2).contains("it is encrypted, and there is no passphrase"));
+}
+
+#[test]
+fn an_ed25519_key_signs_nothing_that_changes_between_its_two_readings() {
+    let dir = tempfile::tempdir().unwrap();
+    let pem = dir.path().join("ed.pem");
+    run(Command::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out"]).arg(&pem));
+    let key = PrivateKey::read(&pem).unwrap();
+    let readings = Cell::new(0);
+    let open = || {
+        readings.set(readings.get() + 1);
+        Ok(if readings.get() == 1 { b"one".as_slice() } else { b"two".as_slice() })
+    };
+    assert!(key.sign(Digest::of(b"one"), open).is_err());
+    assert_eq!(readings.get(), 2);
+    assert!(key.sign(Digest::of(b"two"), open).is_ok());
 }
 
 #[test]
