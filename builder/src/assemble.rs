@@ -11,6 +11,7 @@ use crate::bundle::{Component, MANIFEST_PATH, Manifest};
 use crate::digest::Digest;
 use crate::failure::{Class, Failure};
 use crate::fetch::Blob;
+use crate::image::{Image, lay_out};
 use crate::lock::Lock;
 use crate::overlay::{Content, Entry, FileEntry, Mode, Overlay};
 use crate::render::{Facts, Values, render};
@@ -24,6 +25,8 @@ pub struct Ingredients<'a> {
     pub lock: &'a Lock,
     /// The lock's artifacts, verified, in its order.
     pub blobs: &'a [Blob],
+    /// The lock's images.
+    pub images: &'a [Image],
     /// What templates are filled with.
     pub values: &'a Values,
     /// Overrides of single templates.
@@ -48,6 +51,7 @@ pub fn assemble(ingredients: &Ingredients<'_>, epoch: u64) -> Result<(Manifest, 
         stage(artifact, blob.file(), lock.arch, lock.target, ingredients.scratch, &mut overlay)?;
         components.push(Component::of(artifact, blob.size()));
     }
+    components.extend(lay_out(ingredients.images, &mut overlay)?);
     components.push(add_firstboot(ingredients, &mut overlay)?);
 
     let facts = Facts {

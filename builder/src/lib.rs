@@ -15,6 +15,7 @@ pub mod document;
 pub mod failure;
 pub mod fetch;
 pub mod finding;
+pub mod image;
 pub mod image_root;
 pub mod lock;
 pub mod overlay;

@@ -1,5 +1,6 @@
 //! The lock: every artifact of a bundle, pinned. All that follows is a function of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +13,7 @@ use crate::atomic;
 use crate::digest::Digest;
 use crate::document;
 use crate::failure::{Class, Failure};
+use crate::image::Reference;
 use crate::request::{Request, Wanted};
 use crate::target::Target;
 
@@ -39,6 +41,9 @@ pub struct Lock {
     pub target: Target,
     /// The sandbox image.
     pub pause_image: String,
+    /// Container images to preload, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Reference>,
     /// Rules that are broken with permission.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<Allowed>,
@@ -69,6 +74,8 @@ pub struct Resolved {
     pub end_of_life: Date,
     /// The sandbox image.
     pub pause_image: String,
+    /// Container images to preload.
+    pub images: BTreeSet<Reference>,
     /// Rules that are broken with permission.
     pub allowed: Vec<Allowed>,
     /// What to fetch.
@@ -90,6 +97,7 @@ impl Lock {
             arch: request.arch.unwrap_or_default(),
             target: request.target.unwrap_or_default(),
             pause_image: resolved.pause_image,
+            images: resolved.images.into_iter().collect(),
             allowed: resolved.allowed,
             artifacts,
             request,
@@ -138,6 +146,12 @@ impl Lock {
         if let Some(twice) = lock.artifacts.windows(2).find(|pair| pair[0].name >= pair[1].name) {
             bail!(
                 Failure::new(Class::Resolution, format!("{name} lists {} twice or out of order", twice[1].name))
+                    .hint(renew(&lock.request))
+            );
+        }
+        if let Some(twice) = lock.images.windows(2).find(|pair| pair[0] >= pair[1]) {
+            bail!(
+                Failure::new(Class::Resolution, format!("{name} lists the image {} twice or out of order", twice[1]))
                     .hint(renew(&lock.request))
             );
         }
@@ -203,6 +217,12 @@ impl Lock {
         }
         if let Some(image) = asked.pause_image.as_ref().filter(|image| **image != self.pause_image) {
             differences.push(format!("its pause image is {}, --pause-image asks for {image}", self.pause_image));
+        }
+        for image in asked.images.iter().filter(|image| !self.images.contains(image)) {
+            differences.push(format!("it was made without --image {image}"));
+        }
+        if asked.without_pause_image && !self.request.without_pause_image {
+            differences.push("it was made without --no-pause-image".to_owned());
         }
         for with in asked.with.difference(&self.request.with) {
             differences.push(format!("it was made without --with {with}"));
@@ -314,5 +334,32 @@ mod tests {
         for cut in [0, 1, text.len() / 2, text.len() - 3] {
             assert!(Lock::parse(&text[..cut], "flexnode.lock").is_err(), "cut to {cut} bytes");
         }
+    }
+
+    #[test]
+    fn images_are_pinned_with_the_pause_image_among_them_unless_it_is_left_out() {
+        let image: Reference = format!("example.test/agent@sha256:{}", Digest::of(b"an image")).parse().unwrap();
+        let catalog = Catalog::embedded().unwrap();
+        let lock = |asked: &Request| resolve(asked.clone(), &catalog).unwrap().lock;
+        let asked = Request { images: [image.clone()].into(), ..ask("1.30") };
+        let locked = lock(&asked);
+        let pause: Reference = locked.pause_image.parse().unwrap();
+        assert_eq!(locked.images, [image.clone(), pause.clone()]);
+        assert_eq!(Lock::parse(&locked.to_json().unwrap(), "flexnode.lock").unwrap(), locked);
+        assert_eq!(lock(&Request { without_pause_image: true, ..asked.clone() }).images, std::slice::from_ref(&image));
+        assert_eq!(lock(&ask("1.30")).images, [pause]);
+        locked.check_fits(&asked, "flexnode.lock").unwrap();
+        let error = lock(&ask("1.30")).check_fits(&asked, "flexnode.lock").expect_err("it lacks the image");
+        assert!(error.to_string().contains(&format!("without --image {image}")), "{error}");
+    }
+
+    #[test]
+    fn a_lock_from_before_images_has_none_and_fits() {
+        let locked = resolve(ask("1.30"), &Catalog::embedded().unwrap()).unwrap().lock;
+        let mut old: serde_json::Value = serde_json::from_str(&locked.to_json().unwrap()).unwrap();
+        old.as_object_mut().unwrap().remove("images");
+        let old = Lock::parse(&old.to_string(), "flexnode.lock").unwrap();
+        assert_eq!(old.images, []);
+        old.check_fits(&ask("1.30"), "flexnode.lock").unwrap();
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::artifact::{Arch, Artifact, Install, Kind, Ownership, PACKAGES, Proof};
 use crate::digest::Digest;
 use crate::failure::{Class, Failure};
+use crate::image::Reference;
 use crate::overlay::Mode;
 use crate::target::Target;
 
@@ -43,6 +44,12 @@ pub struct Request {
     /// Sandbox image, by digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_image: Option<String>,
+    /// Container images to preload, besides the sandbox image.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<Reference>,
+    /// Whether the sandbox image is left out of those that are preloaded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_pause_image: bool,
     /// Optional components of the catalog: `kube-proxy`, `nerdctl=2.1`.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub with: BTreeSet<String>,
@@ -75,6 +82,8 @@ impl Request {
         flags.extend(self.arch.map(|arch| format!("--arch {arch}")));
         flags.extend(self.target.map(|target| format!("--target {target}")));
         flags.extend(self.pause_image.as_ref().map(|image| format!("--pause-image {}", quoted(image))));
+        flags.extend(self.images.iter().map(|image| format!("--image {}", quoted(&image.to_string()))));
+        flags.extend(self.without_pause_image.then(|| "--no-pause-image".to_owned()));
         flags.extend(self.with.iter().map(|with| format!("--with {}", quoted(with))));
         flags.extend(self.allow.iter().map(|rule| format!("--allow {}", quoted(rule))));
         flags.join(" ")

@@ -9,8 +9,10 @@ use semver::Version;
 
 use crate::artifact::{Arch, Artifact};
 use crate::catalog::{Catalog, Component, Pair, Release};
+#[cfg(test)]
 use crate::digest::Digest;
 use crate::failure::{Class, Failure};
+use crate::image::Reference;
 use crate::lock::{Allowed, Lock, Resolved};
 use crate::request::{Request, Wanted};
 
@@ -34,7 +36,11 @@ pub fn resolve(request: Request, catalog: &Catalog) -> Result<Resolution> {
     let kubernetes = kubernetes(&request, catalog, arch)?;
     let minor = catalog.compat.minor(&kubernetes)?;
     let pause_image = request.pause_image.clone().unwrap_or_else(|| minor.defaults.pause_image.clone());
-    check_image(&pause_image)?;
+    let pause = check_image(&pause_image)?;
+    let mut images = request.images.clone();
+    if !request.without_pause_image {
+        images.insert(pause);
+    }
 
     let mut resolver = Resolver { catalog, arch, artifacts: Vec::new(), picked: Vec::new() };
     let extras = extras(&request, catalog)?;
@@ -71,7 +77,7 @@ pub fn resolve(request: Request, catalog: &Catalog) -> Result<Resolution> {
     let mut artifacts = resolver.artifacts;
     add_extra_components(&request, &mut artifacts)?;
     let end_of_life = minor.end_of_life;
-    let resolved = Resolved { kubernetes, end_of_life, pause_image, allowed, artifacts };
+    let resolved = Resolved { kubernetes, end_of_life, pause_image, images, allowed, artifacts };
     Ok(Resolution { lock: Lock::new(request, catalog.digest, resolved), warnings, notes })
 }
 
@@ -124,16 +130,11 @@ fn kubernetes(request: &Request, catalog: &Catalog, arch: Arch) -> Result<Versio
 }
 
 /// A sandbox image without a digest is whatever the registry says on the day.
-fn check_image(image: &str) -> Result<()> {
-    let digest = image.split_once("@sha256:").map(|(_, hex)| hex.parse::<Digest>());
-    let plain = image.chars().all(|c| c.is_ascii_alphanumeric() || ".-_/:@".contains(c));
-    match digest {
-        Some(Ok(_)) if plain => Ok(()),
-        _ => bail!(
-            Failure::new(Class::Usage, format!("the pause image `{}` is not pinned by digest", image.escape_debug()))
-                .hint("write name:tag@sha256:… or name@sha256:…")
-        ),
-    }
+fn check_image(image: &str) -> Result<Reference> {
+    image.parse().map_err(|error| {
+        let message = format!("the pause image is not pinned by digest: {error}");
+        Failure::new(Class::Usage, message).hint("write name:tag@sha256:… or name@sha256:…").into()
+    })
 }
 
 struct Extra<'a> {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::artifact::Arch;
 use crate::document;
 use crate::failure::{Class, Failure};
+use crate::image;
 use crate::overlay::{Mode, OverlayPath};
 use crate::request::{ExtraComponent, Package, Request, Wanted};
 use crate::target::Target;
@@ -38,6 +39,11 @@ pub struct Spec {
     pub target: Option<Target>,
     /// Sandbox image, by digest (`--pause-image`).
     pub pause_image: Option<String>,
+    /// Container images to preload, by digest (`--image`).
+    #[serde(default)]
+    pub images: Vec<image::Asked>,
+    /// Whether the pause image is preloaded too; it is, unless this says `false` (`--no-pause-image`).
+    pub preload_pause_image: Option<bool>,
     /// Optional components of the catalog: `kube-proxy`, `nerdctl=2.1` (`--with`).
     #[serde(default)]
     pub with: Vec<String>,
@@ -152,6 +158,8 @@ impl Spec {
             arch: self.arch,
             target: self.target,
             pause_image: self.pause_image.clone(),
+            images: self.images.iter().map(|image| image.reference().clone()).collect(),
+            without_pause_image: self.preload_pause_image == Some(false),
             with: self.with.iter().cloned().collect(),
             allow: self.allow.iter().cloned().collect(),
             components: self.components.clone(),
@@ -169,7 +177,8 @@ impl Spec {
             &mut self.output,
         ];
         let sources = self.files.iter_mut().filter_map(|file| file.source.as_mut());
-        for path in paths.into_iter().flatten().chain(&mut self.ca_certs).chain(sources) {
+        let layouts = self.images.iter_mut().filter_map(image::Asked::layout_mut);
+        for path in paths.into_iter().flatten().chain(&mut self.ca_certs).chain(sources).chain(layouts) {
             *path = directory.join(&*path);
         }
         for mirror in self.mirrors.iter_mut().filter(|mirror| !mirror.contains("://")) {
@@ -202,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_a_name_or_a_name_and_a_place_beside_the_spec() {
+        let name = format!("example.test/agent:2@sha256:{}", crate::digest::Digest::of(b"an image"));
+        let text = format!("version: 1\nimages: [\"{name}\", {{ref: \"{name}\", from: agent.oci}}]\n");
+        let mut spec = Spec::parse(&text, "flexnode.yaml").unwrap();
+        spec.rebase(Path::new("/srv/specs"));
+        assert_eq!(spec.request().flags(), format!("--image {name}"));
+        assert_eq!(spec.images[0].layout(), None);
+        assert_eq!(spec.images[1].layout().unwrap(), Path::new("/srv/specs/agent.oci"));
+    }
+
+    #[test]
     fn an_unknown_key_suggests_the_right_one() {
         let (message, hint) = refusal("version: 1\nkubernets: \"1.30\"\n");
         assert!(message.contains("flexnode.yaml") && message.contains("kubernets"), "{message}");
@@ -222,6 +242,8 @@ mod tests {
             "version: 1\nfiles: [{path: etc/x, content: a, mode: \"4755\"}]\n",
             "version: 1\ncomponents: [{name: x, version: \"1\", url: u, sha256: abc, kind: tar, install: []}]\n",
             "version: 1\ncomponents: [{name: x, version: \"1\", url: u, kind: zip, install: []}]\n",
+            "version: 1\nimages: [\"registry.k8s.io/pause:3.9\"]\n",
+            "version: 1\nimages: [{from: image.oci}]\n",
             "version: 1\nversion: 1\n",
             "version: 1\nkubernetes: [\n",
             "",

@@ -24,7 +24,8 @@ use crate::state::Step;
 
 /// The network plugin's own pods have to be pulled and started meanwhile.
 const DEADLINE: Duration = Duration::from_secs(10 * 60);
-const SYSTEMCTL: Duration = Duration::from_secs(3 * 60);
+/// The kubelet's start waits for the bundle's images, whose unit gives itself 15 minutes.
+const SYSTEMCTL: Duration = Duration::from_secs(16 * 60);
 
 /// Files that the kubelet reads. A change is noted on disk before it is made, so that a run after a crash still knows
 /// that a running kubelet has not seen it.

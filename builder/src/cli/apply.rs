@@ -104,6 +104,10 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> Result<ExitCode> {
         warn_of_an_unfit_root(&args.root, bundle.manifest(), &progress);
     }
     progress.note(&format!("{}: {}", args.root.display(), summary(&applied.steps, args.dry_run)));
+    if !applied.restart.is_empty() && !args.dry_run {
+        let units = applied.restart.join(" ");
+        progress.note(&format!("to run what is new: systemctl daemon-reload && systemctl try-restart {units}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,8 @@ use crate::catalog::Catalog;
 use crate::digest::Digest;
 use crate::document;
 use crate::failure::{Class, Failure};
-use crate::fetch::{self, Cache, Mirror};
+use crate::fetch::{self, Blob, Cache, Mirror};
+use crate::image::{self, Image, Reference, Wanted as WantedImage, pull};
 use crate::lock::Lock;
 use crate::progress::Progress;
 use crate::request::{Request, Wanted};
@@ -51,6 +52,12 @@ pub(super) struct RequestArgs {
     /// Sandbox image, by digest [default: the catalog's]
     #[arg(long, value_name = "IMAGE")]
     pause_image: Option<String>,
+    /// Preload this container image, by digest (repeatable)
+    #[arg(long, value_name = "IMAGE")]
+    image: Vec<Reference>,
+    /// Do not preload the sandbox image
+    #[arg(long)]
+    no_pause_image: bool,
     /// Add an optional component: kube-proxy, nerdctl=2.1 (repeatable)
     #[arg(long, value_name = "NAME")]
     with: Vec<String>,
@@ -121,6 +128,8 @@ impl RequestArgs {
             arch: self.arch.or(said.arch),
             target: self.target.or(said.target),
             pause_image: self.pause_image.clone().or(said.pause_image),
+            images: said.images.into_iter().chain(self.image.iter().cloned()).collect(),
+            without_pause_image: said.without_pause_image || self.no_pause_image,
             with: said.with.into_iter().chain(self.with.iter().cloned()).collect(),
             allow: said.allow.into_iter().chain(self.allow.iter().cloned()).collect(),
             components: said.components,
@@ -203,7 +212,26 @@ impl FetchArgs {
     }
 }
 
+/// Brings what a lock pins: its artifacts, in its order, and its images, some of which may lie where the spec says.
+pub(super) fn bring(
+    lock: &Lock,
+    spec: &Spec,
+    cache: &Cache,
+    options: &fetch::Options,
+    progress: &Progress,
+) -> Result<(Vec<Blob>, Vec<Image>)> {
+    let from = |reference: &Reference| {
+        spec.images.iter().find(|image| image.reference() == reference).and_then(image::Asked::layout)
+    };
+    let images: Vec<WantedImage<'_>> =
+        lock.images.iter().map(|reference| WantedImage { reference, from: from(reference) }).collect();
+    block_on(async {
+        let blobs = fetch::fetch(&lock.artifacts, cache, options, progress).await?;
+        Ok((blobs, pull(&images, lock.arch, cache, options, progress).await?))
+    })
+}
+
 /// Runs what needs the network or timers.
-pub(super) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?.block_on(future)
 }

@@ -9,12 +9,11 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Output;
-use super::args::{FetchArgs, RequestArgs, block_on, today};
+use super::args::{FetchArgs, RequestArgs, bring, today};
 use crate::assemble::{Ingredients, assemble};
 use crate::atomic::Partial;
 use crate::bundle::{Packing, pack};
 use crate::failure::{Class, Failure};
-use crate::fetch;
 use crate::overlay::Content;
 use crate::render::Values;
 use crate::signing::{self, Invocation, PrivateKey};
@@ -80,12 +79,13 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
 
     progress.stage(&format!("fetching Kubernetes {} for {} {}", lock.kubernetes, lock.target, lock.arch));
     let cache = args.fetch.cache(&spec)?;
-    let blobs = block_on(fetch::fetch(&lock.artifacts, &cache, &options, &progress))?;
+    let (blobs, images) = bring(&lock, &spec, &cache, &options, &progress)?;
 
     progress.stage("unpacking and checking programs, rendering configuration");
     let ingredients = Ingredients {
         lock: &lock,
         blobs: &blobs,
+        images: &images,
         values: &values,
         templates: args.templates.as_deref().or(spec.templates.as_deref()),
         files: &spec.files,

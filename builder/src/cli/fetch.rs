@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::Output;
-use super::args::{FetchArgs, RequestArgs, block_on};
+use super::args::{FetchArgs, RequestArgs, bring};
 use crate::fetch;
 
 /// Downloads and verifies what a bundle needs, into the cache and, with
@@ -32,15 +32,19 @@ pub(super) fn run(args: &FetchVerb, output: Output) -> Result<ExitCode> {
     let spec = args.request.spec()?;
     let lock = args.request.lock(args.lock.as_deref(), &spec, &progress)?;
     let cache = args.fetch.cache(&spec)?;
-    let blobs = block_on(fetch::fetch(&lock.artifacts, &cache, &args.fetch.options(&spec)?, &progress))?;
+    let (blobs, images) = bring(&lock, &spec, &cache, &args.fetch.options(&spec)?, &progress)?;
     if let Some(dir) = &args.mirror_to {
-        let mirrored = fetch::mirror_to(&lock.artifacts, &blobs, dir)?;
+        let parts = images.into_iter().flat_map(|image| image.parts);
+        let (pinned, blobs): (Vec<_>, Vec<_>) = lock.artifacts.iter().cloned().zip(blobs).chain(parts).unzip();
+        let mirrored = fetch::mirror_to(&pinned, &blobs, dir)?;
         progress.note(&format!("{}: {} written, {} already there", dir.display(), mirrored.written, mirrored.kept));
         if mirrored.local > 0 {
             progress.warn(&format!("{} artifacts have file:// URLs and are not in the mirror", mirrored.local));
         }
     }
     let place = args.mirror_to.as_deref().unwrap_or(cache.dir());
-    output.print(&json!({"directory": place, "artifacts": lock.artifacts}), || format!("{}\n", place.display()))?;
+    output.print(&json!({"directory": place, "artifacts": lock.artifacts, "images": lock.images}), || {
+        format!("{}\n", place.display())
+    })?;
     Ok(ExitCode::SUCCESS)
 }

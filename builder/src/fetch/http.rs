@@ -11,6 +11,7 @@ use reqwest::{Response, StatusCode, Url};
 
 use super::cache::Partial;
 use super::problem::{Found, HEAD, Mismatch, Problem, causes, chain};
+use super::registry::{Login, MANIFESTS, Repository};
 use super::{Options, mirror, retry, trust};
 use crate::digest::Digest;
 use crate::progress::Task;
@@ -22,6 +23,7 @@ const ERROR_PAGE: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Client {
     inner: reqwest::Client,
+    login: Login,
     connect_timeout: Duration,
     stall_timeout: Duration,
 }
@@ -54,15 +56,17 @@ impl Client {
     /// # Errors
     /// A usage error when a `--ca-cert` cannot be read or holds no certificate.
     pub(super) fn new(options: &Options) -> Result<Self> {
+        let tls = trust::tls(&options.ca_certs)?;
+        let login = Login::new(tls.clone(), options.connect_timeout, options.stall_timeout)?;
         let inner = reqwest::Client::builder()
-            .tls_backend_preconfigured(trust::tls(&options.ca_certs)?)
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("flexnode-build/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.stall_timeout)
             .redirect(Policy::custom(follow))
             .build()
             .context("set up the HTTP client")?;
-        Ok(Self { inner, connect_timeout: options.connect_timeout, stall_timeout: options.stall_timeout })
+        Ok(Self { inner, login, connect_timeout: options.connect_timeout, stall_timeout: options.stall_timeout })
     }
 
     /// Appends to `partial` what it lacks. It is then complete as far as HTTP can tell, but not yet verified.
@@ -105,9 +109,40 @@ impl Client {
         self.body(response, partial, start, total, expected, task).await
     }
 
+    /// Asks, and once more after a login where a registry wants one.
     async fn request(&self, url: &Url, have: u64, transfer: &Transfer) -> Result<Response, Problem> {
+        let repository = Repository::of(url);
+        let known = match &repository {
+            Some(repository) => self.login.known(repository).await,
+            None => None,
+        };
+        let response = self.send(url, have, transfer, known.as_ref()).await?;
+        let Some(repository) = repository else { return Ok(response) };
+        // What another host wants, to which we were sent, is no matter of the registry's.
+        if response.status() != StatusCode::UNAUTHORIZED || response.url() != url {
+            return Ok(response);
+        }
+        match self.login.answer(&repository, response.headers(), known.as_ref()).await? {
+            Some(answer) => self.send(url, have, transfer, Some(&answer)).await,
+            None => Ok(response),
+        }
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        have: u64,
+        transfer: &Transfer,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Problem> {
         // Without `identity`, some servers compress on the fly, and a range of that is of no use.
         let mut request = self.inner.get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
+        if url.path().contains("/manifests/") && Repository::of(url).is_some() {
+            request = request.header(header::ACCEPT, MANIFESTS);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization.clone());
+        }
         if have > 0 {
             request = request.header(header::RANGE, format!("bytes={have}-"));
             if let Some(validator) = &transfer.validator {

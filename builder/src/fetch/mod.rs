@@ -6,6 +6,7 @@ mod http;
 mod mirror;
 mod mirror_to;
 mod problem;
+mod registry;
 mod retry;
 mod source;
 mod trust;

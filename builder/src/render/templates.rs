@@ -32,7 +32,7 @@ macro_rules! built_in {
 }
 
 /// Every file of `templates/`; a test holds the two together.
-const BUILT_IN: [(&str, &str); 10] = built_in![
+const BUILT_IN: [(&str, &str); 12] = built_in![
     "etc/containerd/certs.d/{registry}/hosts.toml.j2",
     "etc/containerd/config.toml.j2",
     "etc/crictl.yaml",
@@ -40,7 +40,9 @@ const BUILT_IN: [(&str, &str); 10] = built_in![
     "etc/sysctl.d/99-flexnode.conf",
     "etc/systemd/system/containerd.service",
     "etc/systemd/system/flexnode-firstboot.service",
+    "etc/systemd/system/flexnode-images.service",
     "etc/systemd/system/kubelet.service.j2",
+    "usr/share/flexnode/import-images.sh",
     "var/lib/kubelet/config.yaml.j2",
     "var/lib/kubelet/token.sh.j2",
 ];

@@ -10,7 +10,7 @@ use super::install::install;
 use super::plan::Plan;
 use super::state::State;
 use super::step::Step;
-use super::{fit, room, trust};
+use super::{fit, restart, room, trust};
 use crate::bundle::Verified;
 use crate::digest::Digest;
 use crate::progress::Progress;
@@ -40,6 +40,9 @@ pub struct Applied {
     pub dry_run: bool,
     /// Every change and everything that was kept, sorted by path.
     pub steps: Vec<Step>,
+    /// On a running system: the units that go on with what was there before, until they are restarted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<&'static str>,
 }
 
 /// Installs `bundle` in the root at `path`.
@@ -49,6 +52,7 @@ pub struct Applied {
 /// when all is written and synced, nothing that was there has changed then.
 pub fn apply(bundle: &Verified, path: &Path, options: Options, progress: &Progress) -> Result<Applied> {
     let root = open(path, options.cross_mounts)?;
+    let running = root.is_running()?;
     root.lock(!options.dry_run)?;
     fit::check(bundle.manifest(), &root, options.any_release)?;
     let state = State::read(&root)?;
@@ -61,7 +65,8 @@ pub fn apply(bundle: &Verified, path: &Path, options: Options, progress: &Progre
     if !options.dry_run {
         install(bundle, &root, &state, &plan, progress)?;
     }
-    Ok(Applied { bundle: bundle.sha256(), dry_run: options.dry_run, steps: plan.steps })
+    let restart = if running { restart::units(&plan.steps) } else { Vec::new() };
+    Ok(Applied { bundle: bundle.sha256(), dry_run: options.dry_run, steps: plan.steps, restart })
 }
 
 /// Opens the root at `path`, with the mounts that may be entered.

@@ -15,7 +15,7 @@ use super::removal::Removal;
 use super::seen::split;
 use super::state::{self, State};
 use super::step::{Action, Step};
-use super::{room, write};
+use super::{room, running, write};
 use crate::bundle::Kind;
 use crate::overlay::Mode;
 use crate::progress::Progress;
@@ -66,6 +66,9 @@ pub fn remove(path: &Path, options: Options, progress: &Progress) -> Result<Remo
     let own = own_directory(&root)?;
     steps.extend(own.clone());
     steps.sort_by(|a, b| a.path.cmp(&b.path));
+    if root.is_running()? {
+        running::refuse(&root, &steps)?;
+    }
     room::writable(&root, &steps)?;
     if !dry_run {
         state.sweep(&root)?;

@@ -19,7 +19,8 @@ fn systemd_accepts_the_units() {
         for program in ["kubelet", "containerd", "flexnode-firstboot"] {
             program_file(&root.join("usr/local/bin").join(program));
         }
-        let units: Vec<PathBuf> = ["containerd", "kubelet", "flexnode-firstboot"]
+        program_file(&root.join("bin/sh"));
+        let units: Vec<PathBuf> = ["containerd", "kubelet", "flexnode-firstboot", "flexnode-images"]
             .map(|unit| root.join(format!("etc/systemd/system/{unit}.service")))
             .to_vec();
         let Some(said) = verify(root, &units) else { return };
@@ -63,21 +64,36 @@ fn verify(root: &Path, units: &[PathBuf]) -> Option<String> {
 }
 
 #[test]
+fn the_images_unit_holds_next_to_nothing() {
+    let Some(score) = exposure("flexnode-images") else { return };
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/images.md")).expect("the page");
+    assert!(page.contains(&format!("The unit scores {score} ")), "it scores {score}");
+}
+
+#[test]
 fn the_agents_unit_is_no_more_exposed_than_the_docs_say() {
-    let root = tempfile::tempdir().expect("a directory");
-    let unit = root.path().join("flexnode-firstboot.service");
-    let tree = tree(30, "2.2.0", &Values::default());
-    fs::write(&unit, text(&tree, "etc/systemd/system/flexnode-firstboot.service")).expect("a unit");
-    let mut command = Command::new("systemd-analyze");
-    let output = match command.args(["security", "--offline=true", "--no-pager"]).arg(&unit).output() {
-        Ok(output) => output,
-        Err(error) => return skip(&format!("systemd-analyze is not installed ({error})")),
-    };
-    let said = String::from_utf8(output.stdout.clone()).expect("UTF-8");
-    let score = said.split("flexnode-firstboot.service: ").nth(1).and_then(|rest| rest.split(' ').next());
-    let score = score.unwrap_or_else(|| panic!("no score in `{said}` {}", stderr(&output)));
+    let Some(score) = exposure("flexnode-firstboot") else { return };
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/first-boot.md")).expect("the page");
     assert!(page.contains(&format!("The unit scores {score} ")), "it scores {score}");
+}
+
+/// What `systemd-analyze security` gives a unit: 0.0 is a hermit, 10.0 may do anything.
+fn exposure(unit: &str) -> Option<String> {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join(format!("{unit}.service"));
+    let tree = tree(30, "2.2.0", &Values::default());
+    fs::write(&path, text(&tree, &format!("etc/systemd/system/{unit}.service"))).expect("a unit");
+    let mut command = Command::new("systemd-analyze");
+    let output = match command.args(["security", "--offline=true", "--no-pager"]).arg(&path).output() {
+        Ok(output) => output,
+        Err(error) => {
+            skip(&format!("systemd-analyze is not installed ({error})"));
+            return None;
+        }
+    };
+    let said = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let score = said.split(&format!("{unit}.service: ")).nth(1).and_then(|rest| rest.split(' ').next());
+    Some(score.unwrap_or_else(|| panic!("no score in `{said}` {}", stderr(&output))).to_owned())
 }
 
 fn write_tree(root: &Path, tree: &[(OverlayPath, Entry)]) {

@@ -7,6 +7,7 @@
 mod cloud;
 mod config;
 mod connect;
+mod himdsd;
 mod options;
 mod package;
 mod place;
@@ -24,7 +25,7 @@ use self::options::Options;
 use self::trouble::Outcome;
 use crate::azure::AgentConfig;
 
-pub use self::package::package;
+pub use self::package::{HIMDSD_DAEMON, HIMDSD_PATH, package};
 pub use self::place::{Place, Whereabouts};
 
 /// The program's name.
@@ -74,15 +75,18 @@ enum Verb {
     Version,
 }
 
-/// Whether a program called like this is the stand-in.
+/// Whether a program called like this is the stand-in, or its identity service.
 #[must_use]
 pub fn called(argv0: &OsStr) -> bool {
-    Path::new(argv0).file_name().is_some_and(|name| name == NAME)
+    Path::new(argv0).file_name().is_some_and(|name| name == NAME || name == himdsd::NAME)
 }
 
-/// Runs it with the arguments that follow its name.
+/// Runs it by the name it was called, with the arguments that follow.
 #[must_use]
-pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn run(argv0: &OsStr, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    if Path::new(argv0).ends_with(himdsd::NAME) {
+        return himdsd::run(&Place::of_this_machine());
+    }
     let cli = match Cli::try_parse_from(std::iter::once(NAME.into()).chain(arguments)) {
         Ok(cli) => cli,
         Err(error) => {

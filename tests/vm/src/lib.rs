@@ -2,6 +2,9 @@
 
 pub mod azcmagent;
 pub mod azure;
+pub mod boot;
+mod cri;
+mod crictl;
 pub mod egress;
 pub mod faults;
 pub mod fleet;

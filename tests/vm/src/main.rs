@@ -7,16 +7,18 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use flexnode_build::artifact::Arch;
 use flexnode_build::failure::{Class, Failure};
 use flexnode_vm::azcmagent;
 use flexnode_vm::azure::Throttle;
 use flexnode_vm::azure::play::Playground;
+use flexnode_vm::boot::Boot;
 use flexnode_vm::egress::Egress;
 use flexnode_vm::fleet::Fleet;
 use flexnode_vm::join::Site;
 use flexnode_vm::lab::{self, Cache, Order, Wheel};
+use flexnode_vm::node::{Lane, bundle};
 use flexnode_vm::standin::StandIn;
 
 /// Tools for testing Flexnode: real programs where upstream cannot be reached
@@ -33,6 +35,7 @@ enum Verb {
     Azure(AzureArgs),
     Join(JoinArgs),
     Fleet(FleetArgs),
+    Boot(BootArgs),
     Egress(EgressArgs),
 }
 
@@ -48,7 +51,8 @@ enum Verb {
 /// Debian's containerd, runc and CNI plugins (with apt, in a root of its own:
 /// nothing of this system changes), repacked into upstream's layouts. kubelet,
 /// kubeadm and crictl are in no registry: stand-ins take their place, which
-/// tell their version and refuse everything else. amd64 only.
+/// do what docs/lab.md says and refuse the rest. FLEXNODE_KUBELET names a real
+/// kubelet for the lab, with kubeadm and crictl beside it. amd64 only.
 ///
 /// The same inputs give the same bytes. A lab that is there and intact is kept.
 /// At the end, the command that builds a bundle from it goes to stdout.
@@ -126,6 +130,37 @@ struct FleetArgs {
     speed: Option<f64>,
 }
 
+/// Boot a machine until its Node is ready, and show how long that took
+///
+/// Applies a bundle to a Debian 12, boots it in a virtual machine (or a
+/// container), and joins it to the emulated Azure, which is all that it can
+/// reach. The timeline from power-on and what kubectl sees on the machine go to
+/// stdout. The Arc agent is a stand-in, and so are the kubelet and kubeadm of
+/// the lab's bundle.
+///
+/// It needs root, and what `.ci/setup` installs.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = "Example: cargo run --release -p flexnode-vm -- boot")]
+struct BootArgs {
+    /// The bundle [default: built now, from the lab]
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// What to boot
+    #[arg(long, value_enum, default_value = "vm")]
+    lane: LaneArg,
+    /// The folder for console, journal, requests, traffic and timeline
+    #[arg(long, value_name = "DIR", default_value = "target/boot")]
+    keep: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LaneArg {
+    /// A virtual machine of QEMU, with a kernel of its own
+    Vm,
+    /// A container of systemd-nspawn, with this machine's kernel
+    Container,
+}
+
 /// Prove that a bundle's first boot talks to Azure and to nobody else
 ///
 /// Boots BUNDLE on a Debian 12 in a container with real systemd, or on what
@@ -160,7 +195,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let argv0 = arguments.next().unwrap_or_default();
     if azcmagent::called(&argv0) {
-        return azcmagent::run(arguments);
+        return azcmagent::run(&argv0, arguments);
     }
     if let Some(stand_in) = StandIn::called(&argv0) {
         return stand_in.run(arguments);
@@ -170,6 +205,7 @@ fn main() -> ExitCode {
         Verb::Azure(args) => emulate_azure(args),
         Verb::Join(args) => join_machine(args),
         Verb::Fleet(args) => join_fleet(&args),
+        Verb::Boot(args) => boot(args),
         Verb::Egress(args) => prove_egress(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
@@ -245,6 +281,33 @@ fn join_fleet(args: &FleetArgs) -> Result<()> {
     Ok(())
 }
 
+fn boot(args: BootArgs) -> Result<()> {
+    let program = std::env::current_exe().context("find this program")?;
+    let bundle = match args.bundle {
+        Some(bundle) => bundle,
+        None => {
+            build(&program, &["flexnode-build", "flexnode-firstboot"])?;
+            let programs = program.parent().context("find this program's folder")?;
+            let lab = lab::shared()?;
+            eprintln!("boot: building a bundle");
+            bundle(lab, programs, &lab.dir().with_file_name("boot-bundle"))?
+        }
+    };
+    let lane = match args.lane {
+        LaneArg::Vm => Lane::Vm,
+        LaneArg::Container => Lane::Container,
+    };
+    let boot = Boot { lane, bundle, keep: args.keep };
+    let (timeline, seen) = boot.run(&program).map_err(|error| {
+        let (class, _) = Failure::describe(&error);
+        let failure = Failure::new(class, format!("the machine has not joined: {error:#}"));
+        failure.hint(format!("see console, journal and requests in `{}`", boot.keep.display()))
+    })?;
+    write!(io::stdout(), "{timeline}\n{seen}").context("write to standard output")?;
+    eprintln!("boot: console, journal, requests and traffic are in `{}`", boot.keep.display());
+    Ok(())
+}
+
 fn prove_egress(args: EgressArgs) -> Result<()> {
     let program = std::env::current_exe().context("find this program")?;
     let egress = Egress { bundle: args.bundle, patience: Duration::from_secs(args.timeout), keep: args.keep };
@@ -259,14 +322,24 @@ fn prove_egress(args: EgressArgs) -> Result<()> {
 /// Builds the agent in the profile of this program, which lies in that profile's folder.
 fn build_agent(program: &Path) -> Result<PathBuf> {
     let agent = program.with_file_name("flexnode-firstboot");
+    build(program, &["flexnode-firstboot"])?;
+    Ok(agent)
+}
+
+/// Builds these packages' programs in the profile of `program`, beside it.
+fn build(program: &Path, packages: &[&str]) -> Result<()> {
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
         // Beside this package, whose features its dependencies were just compiled with.
-        build.args(["build", "--quiet", "--package", "flexnode-firstboot", "--package", env!("CARGO_PKG_NAME")]);
+        build.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME")]);
+        build.args(packages.iter().flat_map(|package| ["--package", package]));
         run(if cfg!(debug_assertions) { &mut build } else { build.arg("--release") })?;
     }
-    ensure!(agent.is_file(), "`{}` is missing; build it, or name one with --agent", agent.display());
-    Ok(agent)
+    for package in packages {
+        let path = program.with_file_name(package);
+        ensure!(path.is_file(), "`{}` is missing; `cargo build -p {package}` makes it", path.display());
+    }
+    Ok(())
 }
 
 /// Runs a program to its end, with its words for all to read.

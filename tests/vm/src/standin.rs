@@ -1,8 +1,8 @@
 //! Stand-ins: what the lab installs where no registry has the real kubelet, kubeadm or crictl.
 //!
 //! A stand-in is this very program, called by another name. It tells its version the way the real one does and
-//! refuses everything else, so that nobody takes it for the real one; the kubelet's also joins its cluster. It never
-//! ships.
+//! refuses everything else, so that nobody takes it for the real one; the kubelet's also joins its cluster and runs static
+//! pods, and crictl's lists what runs. It never ships.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::kubelet;
+use crate::{crictl, kubelet};
 
 /// A program that has a stand-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +56,23 @@ impl StandIn {
             return kubelet::run(&arguments);
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        match self.answer(&arguments, &version()) {
-            Some(answer) => {
+        let listed = if self == Self::Crictl { crictl::answer(&arguments) } else { None };
+        match listed.map_or_else(|| Ok(self.answer(&arguments, &version())), |listed| listed.map(Some)) {
+            Ok(Some(answer)) => {
                 println!("{answer}");
                 eprintln!("{name}: this is a stand-in of the Flexnode lab, not the real {name}");
                 ExitCode::SUCCESS
             }
-            None => {
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+            Ok(None) => {
                 eprintln!(
                     "error: this {name} is a stand-in of the Flexnode lab and cannot do `{}`",
                     arguments.join(" ")
                 );
-                eprintln!("hint: it only tells its version; put the real {name} in its place for real work");
+                eprintln!("hint: docs/lab.md says what it can do; put the real {name} in its place for real work");
                 ExitCode::FAILURE
             }
         }

@@ -113,7 +113,7 @@ fn the_spec_example_is_a_spec() {
     let spec = Spec::parse(blocks(&page, "yaml")[0], "docs/spec.md").unwrap();
     assert_eq!(
         spec.request().flags(),
-        "--k8s 1.30 --containerd '~2.0' --arch amd64 --target ubuntu-22.04 --with kube-proxy"
+        "--k8s 1.30 --containerd '~2.0' --arch amd64 --target ubuntu-22.04 --image docker.io/library/busybox:1.37@sha256:0000000000000000000000000000000000000000000000000000000000000000 --image registry.example.com/edge/agent:2@sha256:0000000000000000000000000000000000000000000000000000000000000000 --with kube-proxy"
     );
     assert_eq!((spec.components.len(), spec.files.len(), spec.values.len()), (1, 2, 2));
 }

@@ -14,6 +14,7 @@ use flexnode_build::artifact::Arch;
 use flexnode_build::catalog::{self, Catalog};
 use flexnode_build::digest::Digest;
 use flexnode_vm::lab::{self, Cache, Lab, NOT_A_KUBECTL};
+use flexnode_vm::standin::StandIn;
 use tempfile::TempDir;
 
 const FLEXNODE_VM: &str = env!("CARGO_BIN_EXE_flexnode-vm");
@@ -77,6 +78,32 @@ fn the_catalog_is_sound_and_made_of_the_shipped_one() {
     assert!(ours.compat.rules.iter().all(|rule| !rule.security_floor));
     let comment = fs::read_to_string(lab().manifests().join("compat.yaml")).unwrap();
     assert!(comment.starts_with('#') && comment.contains("Debian patches security"), "{comment}");
+}
+
+#[test]
+fn the_mirror_holds_images_whose_blobs_are_what_they_are_called() {
+    let images = lab().images();
+    let catalog = Catalog::load(Some(&lab().manifests())).unwrap();
+    assert_eq!(catalog.compat.minors["1.30"].defaults.pause_image, images.pause);
+    let mut blobs = 0;
+    for repository in ["registry.k8s.io/v2/pause", "registry-1.docker.io/v2/library/busybox"] {
+        for kind in ["blobs", "manifests"] {
+            for entry in fs::read_dir(lab().mirror().join(repository).join(kind)).unwrap() {
+                let path = entry.unwrap().path();
+                let digest = Digest::of(&fs::read(&path).unwrap());
+                assert_eq!(path.file_name().unwrap().to_str().unwrap(), format!("sha256:{digest}"));
+                blobs += 1;
+            }
+        }
+    }
+    // Each: a config and two layers, of which one is the same; two manifests, and one index.
+    assert_eq!(blobs, 9);
+    for (image, place) in
+        [(&images.pause, "registry.k8s.io/v2/pause"), (&images.busybox, "registry-1.docker.io/v2/library/busybox")]
+    {
+        let (_, digest) = image.split_once('@').unwrap();
+        assert!(lab().mirror().join(place).join("manifests").join(digest).is_file(), "{image}");
+    }
 }
 
 #[test]
@@ -261,6 +288,22 @@ fn a_lab_is_whole_or_absent_and_twice_the_same() {
     let said = stderr(&lab_command(&dir).output().unwrap());
     assert!(said.contains("has changed") && said.contains("is made"), "{said}");
     assert_eq!(tree(&dir), expected);
+}
+
+#[test]
+fn a_kubelet_that_is_named_takes_the_stand_ins_place_if_it_is_of_the_labs_version() {
+    let (folder, kubelet) = installed("kubelet");
+    let dir = folder.path().join("lab");
+    let said = stderr(&lab_command(&dir).env("FLEXNODE_KUBELET", &kubelet).output().unwrap());
+    assert!(said.contains("taking the real kubelet") && said.contains("making a stand-in for kubeadm"), "{said}");
+    let catalog = |name: &str| fs::read_to_string(dir.join(format!("manifests/{name}.yaml"))).unwrap();
+    assert!(!catalog("kubelet").contains("standIn: true") && catalog("kubeadm").contains("standIn: true"));
+
+    StandIn::Kubelet.write(Path::new(FLEXNODE_VM), "1.31.0", &kubelet).unwrap();
+    let refused = lab_command(&dir).env("FLEXNODE_KUBELET", &kubelet).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("says \"Kubernetes v1.31.0\", and the lab wants \"Kubernetes v1.30.0\""), "{said}");
 }
 
 #[test]

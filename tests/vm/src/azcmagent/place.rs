@@ -1,6 +1,6 @@
 //! Where the agent keeps what it knows, and where it finds the emulator.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -71,6 +71,10 @@ impl Place {
         };
         let text = serde_json::to_string_pretty(&there).context("write the emulator's place")?;
         fs::write(self.state.join(EMULATOR), text).context("write the emulator's place")
+    }
+
+    pub(super) fn state(&self) -> &Path {
+        &self.state
     }
 
     pub(super) fn emulator(&self) -> Outcome<Whereabouts> {
@@ -155,7 +159,9 @@ impl Place {
             .open(&partial)
             .with_context(context)?;
         file.write_all(content).and_then(|()| file.sync_all()).with_context(context)?;
-        fs::rename(&partial, &path).with_context(context)
+        fs::rename(&partial, &path).with_context(context)?;
+        // The name too: a power cut forgets a rename that only the file's content has outrun.
+        File::open(&self.state).and_then(|state| state.sync_all()).with_context(context)
     }
 }
 

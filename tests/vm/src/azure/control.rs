@@ -165,6 +165,14 @@ impl Emulator {
         self.shared.state().unregister(id)
     }
 
+    /// Deletes a cluster, which ARM then does not know. Its API server answers nobody any more once a fault says so.
+    pub fn delete_cluster(&self, id: &str) -> bool {
+        let mut state = self.shared.state();
+        let before = state.clusters.len();
+        state.clusters.retain(|cluster| !cluster.id().eq_ignore_ascii_case(id));
+        state.clusters.len() < before
+    }
+
     /// The role assignments of a principal.
     #[must_use]
     pub fn assignments(&self, object_id: &str) -> Vec<Assignment> {
@@ -177,6 +185,13 @@ impl Emulator {
     pub fn nodes(&self, cluster: &str) -> Vec<Value> {
         let mut state = self.shared.state();
         state.cluster(cluster).map(|cluster| cluster.nodes.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The pods that kubelets mirror in a cluster.
+    #[must_use]
+    pub fn pods(&self, cluster: &str) -> Vec<Value> {
+        let mut state = self.shared.state();
+        state.cluster(cluster).map(|cluster| cluster.pods.values().cloned().collect()).unwrap_or_default()
     }
 
     /// A token for any audience, as if Entra ID had issued it to this object id; for requests of a test's own.

@@ -19,10 +19,15 @@ pub(super) fn answer(state: &mut State, call: &mut Call) -> Reply {
         [tenant, "discovery", "v2.0", "keys"] => {
             settle(known_tenant(state, call, tenant).map(|()| Reply::json(200, &state.signer.key_set())))
         }
+        // Not Entra ID's: what the lab's himdsd asks, in place of the real one's service.
+        [HIMDSD] if call.method == Method::POST => settle(super::himds::for_daemon(state, call)),
         ["common", "discovery", "instance"] => settle(instance(state, call)),
         _ => Reply::empty(404),
     }
 }
+
+/// Path at which the lab's himdsd gets a machine's tokens.
+pub(super) const HIMDSD: &str = "flexnode-lab-himdsd";
 
 /// `client_credentials` with a secret, the only grant here.
 fn token(state: &mut State, call: &mut Call, tenant: &str) -> Outcome {

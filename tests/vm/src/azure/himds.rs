@@ -20,6 +20,7 @@ use serde_json::json;
 use super::call::{Call, Outcome, Reply, settle};
 use super::guid;
 use super::state::State;
+use super::things::Machine;
 use super::token::{Bearer, Issued};
 
 /// What the Arc agent knows about the machine, its `agentconfig.json`.
@@ -59,6 +60,7 @@ impl AgentConfig {
 }
 
 /// One machine's HIMDS.
+#[derive(Debug)]
 pub(super) struct Site {
     state: PathBuf,
     tokens: PathBuf,
@@ -68,7 +70,7 @@ pub(super) struct Site {
 }
 
 /// What a restart forgets.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Memory {
     /// Tokens by resource.
     cache: HashMap<String, Issued>,
@@ -80,6 +82,7 @@ struct Memory {
     secrets: Vec<String>,
 }
 
+#[derive(Debug)]
 struct Challenge {
     secret: String,
     made: Duration,
@@ -173,6 +176,14 @@ pub(super) fn answer(state: &mut State, site: &Site, call: &mut Call) -> Reply {
 }
 
 fn token(state: &mut State, site: &Site, call: &mut Call) -> Outcome {
+    let resource = admit(site, call, state.clock.now())?;
+    let issued = issue(state, site, &resource, call.now)?;
+    call.principal = Some(issued.claims.oid.clone());
+    Ok(granted(&issued, &resource, call.now))
+}
+
+/// The resource that is asked for, by somebody who has met a challenge.
+pub(super) fn admit(site: &Site, call: &Call, now: Duration) -> Result<String, Reply> {
     if call.segments().join("/") != "metadata/identity/oauth2/token" {
         return Err(error(404, "not_found", "The requested resource is not found."));
     }
@@ -196,46 +207,78 @@ fn token(state: &mut State, site: &Site, call: &mut Call) -> Outcome {
     let proven =
         proof.is_some_and(|(scheme, secret)| scheme.eq_ignore_ascii_case("basic") && site.is_met(secret.trim()));
     if !proven {
-        let path = site.challenge(state.clock.now()).map_err(|_| unavailable(500))?;
+        let path = site.challenge(now).map_err(|_| unavailable(500))?;
         let challenge = format!("Basic realm={}", path.display());
         return Err(error(401, "unauthorized", "Meet the challenge.").with("www-authenticate", challenge));
     }
-    if !state.knows_resource(&resource) {
+    Ok(resource)
+}
+
+/// For a [`super::HimdsDaemon`], which asks with the `vmId` that its machine was connected with.
+pub(super) fn for_daemon(state: &mut State, call: &mut Call) -> Outcome {
+    let ask: Ask = serde_json::from_slice(&call.body).map_err(|_| error(400, "invalid_request", "Not a request."))?;
+    let issued = of_machine(state, &ask)?;
+    call.principal = Some(issued.claims.oid.clone());
+    Ok(granted(&issued, &ask.resource, call.now))
+}
+
+/// What a daemon asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Ask {
+    pub(super) machine: String,
+    pub(super) vm_id: String,
+    pub(super) resource: String,
+}
+
+fn of_machine(state: &mut State, Ask { machine, vm_id, resource }: &Ask) -> Result<Issued, Reply> {
+    if !state.knows_resource(resource) {
         let message = format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
         return Err(error(400, "invalid_resource", &message));
     }
-    let issued = issue(state, site, &resource, call.now)?;
-    call.principal = Some(issued.claims.oid.clone());
+    let machine = known(state, machine, vm_id)?;
+    let bearer = Bearer { client_id: &machine.client_id, object_id: &machine.principal_id, machine: Some(&machine.id) };
+    let audience = resource.trim_start_matches("api://");
+    // Entra ID issues it, whose clock is right whatever time this machine has.
+    let time = state.clock.now();
+    state.issue(bearer, audience, time).map_err(|_| unavailable(500))
+}
+
+fn known(state: &State, id: &str, vm_id: &str) -> Result<Machine, Reply> {
+    let machine = state.machines.get(&id.to_ascii_lowercase());
+    machine.filter(|machine| machine.vm_id == vm_id).cloned().ok_or_else(not_connected)
+}
+
+pub(super) fn not_connected() -> Reply {
+    error(500, "server_error", "The machine is not connected to Azure.")
+}
+
+fn granted(issued: &Issued, resource: &str, now: Duration) -> Reply {
     let body = json!({
         "access_token": issued.token,
         "client_id": issued.claims.appid,
-        "expires_in": issued.claims.exp.saturating_sub(call.now.as_secs()).to_string(),
+        "expires_in": issued.claims.exp.saturating_sub(now.as_secs()).to_string(),
         "expires_on": issued.claims.exp.to_string(),
         "ext_expires_in": (issued.claims.exp - issued.claims.iat).to_string(),
         "not_before": issued.claims.nbf.to_string(),
         "resource": resource,
         "token_type": "Bearer",
     });
-    Ok(Reply::json(200, &body))
+    Reply::json(200, &body)
 }
 
 /// The token in the cache while it holds, or a new one.
 fn issue(state: &mut State, site: &Site, resource: &str, now: Duration) -> Result<Issued, Reply> {
-    let not_connected = || error(500, "server_error", "The machine is not connected to Azure.");
     let config = fs::read(site.state.join(AgentConfig::FILE)).map_err(|_| not_connected())?;
     let config: AgentConfig = serde_json::from_slice(&config).map_err(|_| not_connected())?;
-    let machine = state.machines.get(&config.resource_id().to_ascii_lowercase());
-    let machine = machine.filter(|machine| machine.vm_id == config.vm_id).cloned().ok_or_else(not_connected)?;
+    let machine = known(state, &config.resource_id(), &config.vm_id)?;
     let cached = site.memory().cache.get(resource).cloned();
     if let Some(issued) = cached.filter(|one| one.claims.oid == machine.principal_id && one.claims.exp > now.as_secs())
     {
         return Ok(issued);
     }
-    let bearer = Bearer { client_id: &machine.client_id, object_id: &machine.principal_id, machine: Some(&machine.id) };
-    let audience = resource.trim_start_matches("api://");
-    // Entra ID issues it, whose clock is right whatever time this machine has.
-    let time = state.clock.now();
-    let issued = state.issue(bearer, audience, time).map_err(|_| unavailable(500))?;
+    let ask = Ask { machine: config.resource_id(), vm_id: config.vm_id, resource: resource.to_owned() };
+    let issued = of_machine(state, &ask)?;
     site.memory().cache.insert(resource.to_owned(), issued.clone());
     Ok(issued)
 }

@@ -63,6 +63,10 @@ pub enum Operation {
     LeaseRead,
     /// Kubernetes: changes of leases.
     LeaseWrite,
+    /// Kubernetes: reads of pods.
+    PodRead,
+    /// Kubernetes: changes of pods.
+    PodWrite,
     /// Kubernetes: what kinds there are.
     Discovery,
     /// Anything else.
@@ -129,6 +133,8 @@ impl Operation {
             ["version"] => Self::ServerVersion,
             ["api", "v1", "nodes", ..] if reads => Self::NodeRead,
             ["api", "v1", "nodes", ..] => Self::NodeWrite,
+            ["api", "v1", "namespaces", _, "pods", ..] | ["api", "v1", "pods"] if reads => Self::PodRead,
+            ["api", "v1", "namespaces", _, "pods", ..] => Self::PodWrite,
             ["apis", "coordination.k8s.io", "v1", _, ..] if reads => Self::LeaseRead,
             ["apis", "coordination.k8s.io", "v1", _, ..] => Self::LeaseWrite,
             ["api" | "apis", ..] => Self::Discovery,

@@ -57,6 +57,7 @@ pub(super) struct ClusterState {
     pub(super) ca: String,
     pub(super) nodes: BTreeMap<String, Value>,
     pub(super) leases: BTreeMap<String, Value>,
+    pub(super) pods: BTreeMap<String, Value>,
     pub(super) bindings: Vec<(String, ClusterRole)>,
     pub(super) revision: u64,
 }
@@ -92,6 +93,7 @@ impl ClusterState {
             ca: String::new(),
             nodes: BTreeMap::new(),
             leases: BTreeMap::new(),
+            pods: BTreeMap::new(),
             bindings: Vec::new(),
             revision: 1,
         }

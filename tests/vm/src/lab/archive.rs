@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 
 /// Every member's time: 2024-04-17, the release of Kubernetes 1.30.
-const MTIME: u64 = 1_713_312_000;
+pub(super) const MTIME: u64 = 1_713_312_000;
 
 /// The owner of an archive's members.
 #[derive(Debug, Clone, Copy)]

@@ -41,7 +41,10 @@ pub(super) struct Want {
     needed: &'static [&'static str],
 }
 
-pub(super) const WANTS: [Want; 3] = [
+/// What the lab's container images are made of; no component of a bundle.
+pub(super) const BUSYBOX: &str = "busybox";
+
+pub(super) const WANTS: [Want; 4] = [
     Want {
         component: "containerd",
         package: "containerd",
@@ -63,6 +66,13 @@ pub(super) const WANTS: [Want; 3] = [
         folders: &["usr/lib/cni/", "usr/libexec/cni/"],
         names: &[],
         needed: &["bandwidth", "bridge", "host-local", "loopback", "portmap"],
+    },
+    Want {
+        component: BUSYBOX,
+        package: "busybox-static",
+        folders: &["bin/", "usr/bin/"],
+        names: &["busybox"],
+        needed: &["busybox"],
     },
 ];
 

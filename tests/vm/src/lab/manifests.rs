@@ -32,6 +32,8 @@ pub(super) enum Origin {
     Upstream,
     /// Debian's programs in upstream's layout.
     Debian(String),
+    /// A real program that the user named.
+    Given,
     /// A program of ours that takes the place of a real one.
     StandIn,
 }
@@ -58,7 +60,13 @@ const COMPAT_HEAD: &str = "\
 ";
 
 /// Writes the lab's catalog for the minor of `kubernetes` into `dir` and reads it back as the builder will.
-pub(super) fn write(dir: &Path, shipped: &Catalog, kubernetes: &Version, pieces: &[Piece]) -> Result<()> {
+pub(super) fn write(
+    dir: &Path,
+    shipped: &Catalog,
+    kubernetes: &Version,
+    pieces: &[Piece],
+    pause_image: &str,
+) -> Result<()> {
     for (name, text) in SHIPPED {
         let mut component = parse(text, name)?;
         let releases = pieces.iter().filter(|piece| piece.component == name);
@@ -70,7 +78,7 @@ pub(super) fn write(dir: &Path, shipped: &Catalog, kubernetes: &Version, pieces:
         component.insert("releases".to_owned(), releases.into());
         save(dir, name, HEAD, component)?;
     }
-    save(dir, "compat", COMPAT_HEAD, compat(kubernetes, pieces)?)?;
+    save(dir, "compat", COMPAT_HEAD, compat(kubernetes, pieces, pause_image)?)?;
     let findings = catalog::lint(&Catalog::load(Some(dir)).context("read the lab's catalog back")?);
     ensure!(
         findings.is_empty(),
@@ -110,6 +118,9 @@ fn release(shipped: &Catalog, piece: &Piece, text: &str) -> Result<Value> {
         Origin::Debian(note) => {
             entry.insert("note".to_owned(), note.as_str().into());
         }
+        Origin::Given => {
+            entry.insert("note".to_owned(), "As FLEXNODE_KUBELET named it; compared with nobody's digest.".into());
+        }
         Origin::StandIn => {
             entry.insert("standIn".to_owned(), true.into());
             let note = format!("A stand-in by the Flexnode lab, not the real {}.", piece.component);
@@ -122,7 +133,7 @@ fn release(shipped: &Catalog, piece: &Piece, text: &str) -> Result<Value> {
 }
 
 /// The shipped pairings for one minor, with the lab's versions as defaults.
-fn compat(kubernetes: &Version, pieces: &[Piece]) -> Result<Map<String, Value>> {
+fn compat(kubernetes: &Version, pieces: &[Piece], pause_image: &str) -> Result<Map<String, Value>> {
     let mut compat = parse(COMPAT, "compat")?;
     let name = format!("{}.{}", kubernetes.major, kubernetes.minor);
     let minors = compat.get_mut("minors").and_then(Value::as_object_mut).context("read the shipped minors")?;
@@ -137,6 +148,7 @@ fn compat(kubernetes: &Version, pieces: &[Piece]) -> Result<Map<String, Value>> 
             *default = piece.version.to_string().into();
         }
     }
+    *defaults.get_mut("pauseImage").context("read the shipped pause image")? = pause_image.into();
     let rules = compat.get_mut("rules").and_then(Value::as_array_mut).context("read the shipped rules")?;
     rules.retain(|rule| rule.get("securityFloor") != Some(&Value::Bool(true)));
     Ok(compat)

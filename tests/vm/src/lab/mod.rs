@@ -9,9 +9,12 @@ mod cache;
 mod deb;
 mod debian;
 mod gate;
+mod images;
+mod kernel;
 mod manifests;
 mod pieces;
 mod place;
+mod real;
 mod wheel;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::apt::Source;
 pub use self::cache::Cache;
 pub use self::debian::Package;
+pub use self::images::Images;
+pub use self::kernel::Kernel;
 use self::place::Place;
 pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 
@@ -35,7 +40,7 @@ pub use self::wheel::{NOT_A_KUBECTL, WHEELS, Wheel};
 pub const KUBERNETES: Version = Version::new(1, 30, 0);
 
 /// Counts up whenever the same inputs give another lab.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// What to make a lab of, and where.
 #[derive(Debug, Clone)]
@@ -64,6 +69,8 @@ pub struct Lab {
 pub struct Record {
     /// What it was made of.
     pub inputs: Inputs,
+    /// The container images that its mirror holds.
+    pub images: Images,
     /// Every file, by its path below the lab's folder.
     pub files: BTreeMap<String, Digest>,
 }
@@ -76,6 +83,9 @@ pub struct Inputs {
     kubernetes: Version,
     catalog: Digest,
     stand_in: Digest,
+    /// Real programs in a stand-in's place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    real: BTreeMap<String, Digest>,
     /// Debian's packages.
     pub debian: Vec<Package>,
 }
@@ -104,8 +114,7 @@ pub fn make(order: &Order) -> Result<Lab> {
         // Another process may have made it while this one waited.
         if place.holds(&inputs)?.is_none() {
             place.clear()?;
-            let files = pieces::build(&place.partial, order, &shipped, &inputs)?;
-            place.finish(&Record { inputs: inputs.clone(), files })?;
+            place.finish(&pieces::build(&place.partial, order, &shipped, &inputs)?)?;
             made = true;
         }
         lease.unlock().context("unlock the lab")?;
@@ -158,6 +167,12 @@ impl Lab {
         format!("flexnode-build --k8s {major}.{minor} --manifests {manifests} --mirror {mirror} -o bundle.tar.zst")
     }
 
+    /// The container images that its mirror holds.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.record.images
+    }
+
     /// What it was made of and holds.
     #[must_use]
     pub fn record(&self) -> &Record {
@@ -179,6 +194,7 @@ impl Inputs {
         let context = || format!("read the program for stand-ins `{}`", order.stand_in.display());
         let (stand_in, _) =
             Digest::of_reader(File::open(&order.stand_in).with_context(context)?).with_context(context)?;
-        Ok(Self { recipe: RECIPE, kubernetes: KUBERNETES, catalog: shipped.digest, stand_in, debian })
+        let real = real::digests(&real::programs())?;
+        Ok(Self { recipe: RECIPE, kubernetes: KUBERNETES, catalog: shipped.digest, stand_in, real, debian })
     }
 }

@@ -13,24 +13,20 @@ use semver::Version;
 
 use super::archive::{Member, Owner, tar_gz};
 use super::cache::Cache;
-use super::deb::Unpacked;
+use super::deb::{BUSYBOX, Unpacked};
 use super::debian::{self, Package};
 use super::gate::refuse_what_does_not_load;
+use super::images::{self, Images};
 use super::manifests::{self, Origin, Piece};
 use super::wheel::Wheel;
-use super::{Inputs, Order};
+use super::{Inputs, Order, Record, real};
 use crate::standin::StandIn;
 
 /// From this release on, upstream archives these two beside the plugins.
 const CNI_WITH_LICENSE: Version = Version::new(1, 4, 1);
 
-/// Makes mirror and catalog in the new folder `root`; returns the digest of every file.
-pub(super) fn build(
-    root: &Path,
-    order: &Order,
-    shipped: &Catalog,
-    inputs: &Inputs,
-) -> Result<BTreeMap<String, Digest>> {
+/// Makes mirror and catalog in the new folder `root`; returns the record of both.
+pub(super) fn build(root: &Path, order: &Order, shipped: &Catalog, inputs: &Inputs) -> Result<Record> {
     let cache = Cache::open(&order.cache)?;
     let manifests = root.join("manifests");
     fs::create_dir_all(&manifests).with_context(|| format!("create `{}`", manifests.display()))?;
@@ -41,9 +37,9 @@ pub(super) fn build(
     let bench = Bench { root, shipped, scratch: cache.scratch()? };
 
     let pieces = bench.pieces(&cache, order, inputs)?;
-    manifests::write(&manifests, shipped, &inputs.kubernetes, &pieces)?;
+    let (images, mut files) = bench.images(&cache, inputs)?;
+    manifests::write(&manifests, shipped, &inputs.kubernetes, &pieces, &images.pause)?;
 
-    let mut files = BTreeMap::new();
     for piece in &pieces {
         files.insert(bench.name(piece.component, &piece.version)?, piece.sha256);
     }
@@ -52,7 +48,7 @@ pub(super) fn build(
         let (sha256, _) = measure(&path)?;
         files.insert(format!("manifests/{}", path.file_name().unwrap_or_default().to_string_lossy()), sha256);
     }
-    Ok(files)
+    Ok(Record { inputs: inputs.clone(), images, files })
 }
 
 /// Where the pieces are made.
@@ -67,10 +63,13 @@ impl Bench<'_> {
     fn pieces(&self, cache: &Cache, order: &Order, inputs: &Inputs) -> Result<Vec<Piece>> {
         std::thread::scope(|scope| {
             let repack = |package| scope.spawn(move || self.debian(cache, package));
-            let repacked: Vec<_> = inputs.debian.iter().map(repack).collect();
+            let repacked: Vec<_> =
+                inputs.debian.iter().filter(|package| package.component != BUSYBOX).map(repack).collect();
             let mut pieces = vec![self.kubectl(cache, &inputs.kubernetes)?];
+            let real = real::programs();
             for stand_in in StandIn::ALL {
-                pieces.push(self.stand_in(stand_in, &order.stand_in, &inputs.kubernetes)?);
+                let program = real.get(stand_in.name()).map(PathBuf::as_path);
+                pieces.push(self.stand_in(stand_in, program, &order.stand_in, &inputs.kubernetes)?);
             }
             for thread in repacked {
                 let piece = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -112,19 +111,37 @@ impl Bench<'_> {
         piece(component, version, &to, Origin::Debian(note))
     }
 
-    fn stand_in(&self, stand_in: StandIn, program: &Path, version: &Version) -> Result<Piece> {
+    fn images(&self, cache: &Cache, inputs: &Inputs) -> Result<(Images, BTreeMap<String, Digest>)> {
+        let package = inputs.debian.iter().find(|package| package.component == BUSYBOX);
+        let package = package.context("find busybox among Debian's packages")?;
+        eprintln!("lab: making container images of {} {}", package.package, package.version);
+        let unpacked = debian::programs(cache, package, &self.scratch.path().join(BUSYBOX))?;
+        let program = unpacked.programs.first().context("find busybox in its package")?;
+        images::write(self.root, &program.path, &package.version)
+    }
+
+    /// `real`, if there is one, or the stand-in that `program` becomes.
+    fn stand_in(&self, stand_in: StandIn, real: Option<&Path>, program: &Path, version: &Version) -> Result<Piece> {
         let name = stand_in.name();
-        eprintln!("lab: making a stand-in for {name}");
+        let bare = self.scratch.path().join(name);
+        let origin = if let Some(real) = real {
+            eprintln!("lab: taking the real {name} `{}`", real.display());
+            real::check(stand_in, real, version)?;
+            fs::copy(real, &bare).with_context(|| format!("copy `{}`", real.display()))?;
+            Origin::Given
+        } else {
+            eprintln!("lab: making a stand-in for {name}");
+            stand_in.write(program, &version.to_string(), &bare)?;
+            Origin::StandIn
+        };
         let to = self.place(name, version)?;
         match stand_in {
-            StandIn::Kubelet | StandIn::Kubeadm => stand_in.write(program, &version.to_string(), &to)?,
-            StandIn::Crictl => {
-                let bare = self.scratch.path().join(name);
-                stand_in.write(program, &version.to_string(), &bare)?;
-                tar_gz(&to, Owner::Runner, &[Member::Program(name.to_owned(), &bare)])?;
+            StandIn::Crictl => tar_gz(&to, Owner::Runner, &[Member::Program(name.to_owned(), &bare)])?,
+            _ => {
+                fs::copy(&bare, &to).with_context(|| format!("write `{}`", to.display()))?;
             }
         }
-        piece(name, version, &to, Origin::StandIn)
+        piece(name, version, &to, origin)
     }
 
     /// Where upstream's artifact is in the mirror: below its host and path.

@@ -1,14 +1,21 @@
 //! Nodes that really boot: a root file system, a bundle over it, and an emulated Azure that is all they can reach.
 
+mod bundle;
+mod configure;
+mod guest;
+mod lossy;
 mod namespace;
 mod network;
 mod nspawn;
+mod qemu;
+mod record;
 mod rootfs;
+mod timeline;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use flexnode_build::bundle::{Source, Verified};
@@ -16,46 +23,71 @@ use flexnode_build::progress::Progress;
 use flexnode_build::root::{self, Applying};
 use tempfile::TempDir;
 
+use self::guest::Kind;
+use self::lossy::LossyDisk;
+use self::nspawn::Container;
+use self::qemu::{Disk, Machine};
+use self::record::Record;
 use self::rootfs::unpack;
-use crate::azcmagent::{self, Whereabouts};
+
 use crate::azure::{Emulator, Himds, World, contoso};
 
+pub use self::bundle::bundle;
+pub use self::guest::{Guest, Lane};
 pub use self::namespace::Namespace;
 pub use self::network::{Entry, GATEWAY, GUEST, LINE, Network, Sent, Traffic, Verdict};
-pub use self::nspawn::Guest;
 pub use self::rootfs::{debian, rootfs};
+pub use self::timeline::Timeline;
 
 /// A machine before its first boot, and the Azure that it will meet.
 #[derive(Debug)]
 pub struct Node {
     /// Emulated Azure, in the machine's own network.
     pub azure: Emulator,
-    _himds: Himds,
+    lane: NodeLane,
     network: Network,
+    record: Option<Record>,
+    lossy: Option<LossyDisk>,
     place: TempDir,
+}
+
+#[derive(Debug)]
+enum NodeLane {
+    /// The emulator serves its HIMDS.
+    Container {
+        _himds: Himds,
+    },
+    Vm {
+        disk: Arc<Disk>,
+    },
 }
 
 /// The Node's name.
 pub const NAME: &str = "edge-node-01";
 
-/// The version of the Arc agent's stand-in.
-const AGENT: &str = "1.61";
-
 impl Node {
+    /// [`Node::prepare_on`] for the lane of containers.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+        Self::prepare_on(Lane::Container, world, bundle, stand_in)
+    }
+
     /// A machine with a bundle, a config and the Arc agent's package; `stand_in` is a flexnode-vm. Any network plugin is
     /// the cluster's affair: its configuration is there.
     ///
     /// # Errors
     /// When the root cannot be made, or a service does not start.
-    pub fn prepare(world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
-        Self::prepare_in(&rootfs()?, world, bundle, stand_in)
+    pub fn prepare_on(lane: Lane, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+        Self::prepare_in(&rootfs()?, lane, world, bundle, stand_in)
     }
 
     /// The same in the root file system that is in `archive`.
     ///
     /// # Errors
-    /// As for [`Node::prepare`].
-    pub fn prepare_in(archive: &Path, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
+    /// As for [`Node::prepare_on`].
+    pub fn prepare_in(archive: &Path, lane: Lane, world: World, bundle: &Path, stand_in: &Path) -> Result<Self> {
         let place = tempfile::tempdir().context("create the machine's folder")?;
         let root = place.path().join("root");
         fs::create_dir(&root).context("create the machine's root")?;
@@ -65,10 +97,20 @@ impl Node {
         // The lab's guest is a Debian, unless FLEXNODE_ROOTFS names an Ubuntu.
         root::apply(&bundle, &root, Applying { any_release: true, ..Applying::default() }, &progress)?;
         let name = place.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "");
-        let network = Network::veth(&format!("flexnode-{name}"), place.path())?;
+        let name = format!("flexnode-{name}");
+        let network = match lane {
+            Lane::Container => Network::veth(&name, place.path())?,
+            Lane::Vm => Network::tap(&name, place.path())?,
+        };
         let azure = network.azure(world)?;
-        let himds = network.guest().context("find the machine's namespace")?.inside(|| azure.himds_of(&root))?;
-        let node = Self { azure, _himds: himds, network, place };
+        let lane = match network.guest() {
+            Some(guest) => NodeLane::Container { _himds: guest.inside(|| azure.himds_of(&root))? },
+            None => {
+                qemu::equip(&root)?;
+                NodeLane::Vm { disk: Arc::new(Disk::new(place.path().join("disk.img"), root)) }
+            }
+        };
+        let node = Self { azure, lane, network, record: None, lossy: None, place };
         node.configure(stand_in)?;
         Ok(node)
     }
@@ -78,8 +120,87 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub fn boot(&self) -> Result<Guest> {
-        let namespace = self.network.guest().context("find the machine's namespace")?;
-        Guest::boot(&self.root(), namespace, &self.place.path().join("console.log"))
+        let console = self.console();
+        let kind = match &self.lane {
+            NodeLane::Container { .. } => {
+                let namespace = self.network.guest().context("find the machine's namespace")?;
+                Kind::Container(Container::boot(&self.root(), namespace, &console)?)
+            }
+            NodeLane::Vm { disk } => Kind::Vm(Machine::boot(disk, self.network.site(), &console)?),
+        };
+        Ok(Guest::new(kind))
+    }
+
+    /// Cuts its power. What nobody has synced is lost where it is [on a disk](Self::on_a_disk).
+    ///
+    /// # Errors
+    /// When the disk cannot be mounted again.
+    pub fn cut_power(&self, guest: Guest) -> Result<()> {
+        self.lossy.as_ref().map_or(Ok(()), LossyDisk::fail)?;
+        drop(guest);
+        self.lossy.as_ref().map_or(Ok(()), LossyDisk::mount_again)
+    }
+
+    /// Keeps console, journal and requests in `folder` when the run is over.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn recorded(mut self, folder: &Path) -> Result<Self> {
+        self.record = Some(Record::begin(folder)?);
+        Ok(self)
+    }
+
+    /// Puts its root on a disk of its own; see [`Node::cut_power`].
+    ///
+    /// # Errors
+    /// When the disk cannot be made.
+    pub fn on_a_disk(mut self) -> Result<Self> {
+        self.lossy = Some(LossyDisk::of(&self.root())?);
+        Ok(self)
+    }
+
+    /// Lets the agent begin at once, without the random delay by which the machines of a site spread, and systemd try
+    /// again soon.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn hurry(&self) -> Result<()> {
+        let text = "[Service]\nExecStart=\nExecStart=/usr/local/bin/flexnode-firstboot\nRestartSec=1\n";
+        self.write("/etc/systemd/system/flexnode-firstboot.service.d/lab.conf", text, 0o644)
+    }
+
+    /// Whether the API server holds the Node called `name` for ready.
+    #[must_use]
+    pub fn is_ready(&self, name: &str) -> bool {
+        self.azure.nodes(&contoso::cluster_id()).iter().any(|node| is_ready(node, name))
+    }
+
+    /// Waits until the API server hears from the Node called `name`, booted as `guest`, that it is ready; when that was.
+    ///
+    /// # Errors
+    /// When it does not within `patience`.
+    pub fn await_ready(&self, guest: &Guest, name: &str, patience: Duration) -> Result<Instant> {
+        let (tell, told) = mpsc::channel();
+        let status = format!("/api/v1/nodes/{name}/status");
+        // Who no longer waits needs not be told.
+        self.azure.observe(move |request| drop(tell.send(request.path.clone())));
+        let deadline = Instant::now() + patience;
+        loop {
+            let since = SystemTime::now() - guest.powered_on().elapsed();
+            let since = since.duration_since(UNIX_EPOCH).context("read this machine's clock")?;
+            let mut requests = self.azure.requests().into_iter();
+            if self.is_ready(name) && requests.any(|request| request.path == status && request.at > since) {
+                return Ok(Instant::now());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            told.recv_timeout(left).with_context(|| format!("wait for {name} to be ready"))?;
+        }
+    }
+
+    /// What its console has shown, in all boots.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.place.path().join("console.log")
     }
 
     /// What the lab keeps of it: `console.log`, `traffic.pcap`, the root.
@@ -88,7 +209,7 @@ impl Node {
         self.place.path()
     }
 
-    /// Its root, as long as it is off; reading is possible at any time.
+    /// Its root, as long as it is off; a container's can be read at any time.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.place.path().join("root")
@@ -107,73 +228,18 @@ impl Node {
     pub fn traffic(&self) -> Result<Traffic> {
         self.network.traffic(&self.azure)
     }
+}
 
-    /// Puts the Arc agent's stand-in in the place of whatever agent the bundle brings: a real one talks to Azure's own
-    /// services, with certificates that nobody can stand in for.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn replace_agent(&self, stand_in: &Path) -> Result<()> {
-        let packages = self.path("/usr/share/flexnode/debs");
-        for entry in fs::read_dir(&packages).context("list the packages")? {
-            let path = entry.context("list the packages")?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("azcmagent_")) {
-                fs::remove_file(&path).with_context(|| format!("replace `{}`", path.display()))?;
-            }
+fn is_ready(node: &serde_json::Value, name: &str) -> bool {
+    let conditions = node["status"]["conditions"].as_array();
+    node["metadata"]["name"] == name
+        && conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            record.end(self);
         }
-        azcmagent::package(stand_in, AGENT, &packages)?;
-        Ok(())
-    }
-
-    fn configure(&self, stand_in: &Path) -> Result<()> {
-        const CA: &str = "/etc/flexnode/ca.pem";
-        const SECRET: &str = "/etc/flexnode/client-secret";
-        // Empty, as in a golden image: systemd fills it at the first boot.
-        self.write("/etc/machine-id", "", 0o444)?;
-        self.write("/etc/hostname", &format!("{NAME}\n"), 0o644)?;
-        // On Ubuntu a link to what systemd-resolved would write.
-        let _ = fs::remove_file(self.path("/etc/resolv.conf"));
-        self.write("/etc/resolv.conf", &self.network.resolv_conf(), 0o644)?;
-        self.write(CA, self.azure.ca_pem(), 0o644)?;
-        self.write(SECRET, contoso::SECRET, 0o600)?;
-        self.write(
-            "/etc/flexnode/config.yaml",
-            &self.azure.config(Path::new(CA), Path::new(SECRET), NAME, None),
-            0o600,
-        )?;
-        let there = Whereabouts {
-            arm: self.azure.arm().to_owned(),
-            authority: self.azure.entra().to_owned(),
-            ca: CA.into(),
-            cloud: self.azure.azcmagent_cloud().to_owned(),
-        };
-        self.write("/etc/flexnode-lab/azcmagent.json", &serde_json::to_string(&there)?, 0o644)?;
-        let packages = self.path("/usr/share/flexnode/debs");
-        // A bundle that brings packages brings the Arc agent's.
-        if !packages.exists() {
-            fs::create_dir_all(&packages).context("create the packages' folder")?;
-            azcmagent::package(stand_in, AGENT, &packages)?;
-        }
-        let network = r#"{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}"#;
-        self.write("/etc/cni/net.d/10-lab.conflist", network, 0o644)?;
-        // Root of this container may not lower anybody's oom_score_adj (no CAP_SYS_RESOURCE), and stops quickly.
-        self.write("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
-        let config = self.path("/etc/containerd/config.toml");
-        let text = fs::read_to_string(&config).context("read containerd's configuration")?;
-        let (off, on) = ("restrict_oom_score_adj = false", "restrict_oom_score_adj = true");
-        anyhow::ensure!(text.contains(off), "containerd's configuration has no `{off}`");
-        fs::write(&config, text.replace(off, on)).context("write containerd's configuration")
-    }
-
-    /// Writes a file of the machine.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn write(&self, path: &str, text: &str, mode: u32) -> Result<()> {
-        let path = self.path(path);
-        let context = || format!("write `{}`", path.display());
-        fs::create_dir_all(path.parent().context("the root has no parent")?).with_context(context)?;
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
     }
 }

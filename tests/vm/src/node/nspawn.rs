@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,9 +18,10 @@ use super::Namespace;
 
 /// A booted machine. Dropping it is a power cut.
 #[derive(Debug)]
-pub struct Guest {
+pub(super) struct Container {
     nspawn: Child,
     leader: i32,
+    pub(super) powered_on: Instant,
 }
 
 /// Until systemd has started its first units, on a busy machine.
@@ -38,12 +39,12 @@ Environment=NOTIFY_SOCKET=/flexnode-lab.socket
 ExecStart=/bin/systemd-notify X_FLEXNODE_UP=1
 ";
 
-impl Guest {
+impl Container {
     /// Boots `root` in `namespace`. What the console shows goes to the file `console`.
     ///
     /// # Errors
     /// When systemd-nspawn is missing or does not start it.
-    pub fn boot(root: &Path, namespace: &Namespace, console: &Path) -> Result<Self> {
+    pub(super) fn boot(root: &Path, namespace: &Namespace, console: &Path) -> Result<Self> {
         let init = root.join("usr/sbin/flexnode-lab-init");
         fs::write(&init, include_str!("init.sh")).context("write the first program")?;
         fs::set_permissions(&init, Permissions::from_mode(0o755)).context("make the first program executable")?;
@@ -59,6 +60,7 @@ impl Guest {
         let socket = UnixDatagram::bind(&path).context("make a socket for messages")?;
         socket.set_read_timeout(Some(PATIENCE)).context("set a time limit")?;
         let log = File::options().create(true).append(true).open(console).context("open the console's file")?;
+        let powered_on = Instant::now();
         let nspawn = Command::new("systemd-nspawn")
             .args(["--quiet", "--register=no", "--keep-unit", "--console=pipe", "--capability=all", "--directory"])
             .arg(root)
@@ -74,7 +76,7 @@ impl Guest {
             .stderr(log)
             .spawn()
             .context("run systemd-nspawn, of systemd-container")?;
-        let mut guest = Self { nspawn, leader: 0 };
+        let mut guest = Self { nspawn, leader: 0, powered_on };
         guest.await_systemd(&socket).with_context(|| said(console))?;
         Ok(guest)
     }
@@ -101,7 +103,7 @@ impl Guest {
     ///
     /// # Errors
     /// When it cannot be started; how it ends is in the answer.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
         let target = self.leader.to_string();
         Command::new("nsenter")
             .args(["--target", &target, "--all", "--wd=/", "--", "/usr/bin/env", "-i"])
@@ -112,23 +114,11 @@ impl Guest {
             .with_context(|| format!("run {program} in the guest"))
     }
 
-    /// Standard output of a program that must succeed.
-    ///
-    /// # Errors
-    /// When it fails, with all that it said.
-    pub fn ask(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let output = self.run(program, arguments)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        ensure!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
-        Ok(text(&output.stdout))
-    }
-
     /// Shuts it down in order.
     ///
     /// # Errors
     /// When it does not end well.
-    pub fn power_off(mut self) -> Result<()> {
+    pub(super) fn power_off(mut self) -> Result<()> {
         signal(&self.nspawn, Signal::TERM)?;
         let status = self.nspawn.wait().context("wait for nspawn")?;
         ensure!(status.success(), "nspawn ended with {status}");
@@ -136,7 +126,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Container {
     fn drop(&mut self) {
         // After its end the first process's id may be somebody else's.
         if matches!(self.nspawn.try_wait(), Ok(Some(_))) {

@@ -123,3 +123,21 @@ fn a_stopped_one_gives_back_its_port() {
     assert!(again.is_some());
     assert_eq!(bench.send(bench.client.get(url).header("Metadata", "true")).status, 401);
 }
+
+#[test]
+fn a_himds_in_a_virtual_machine_gets_its_tokens_with_the_vm_id_of_its_machine() {
+    let bench = contoso_bench();
+    let machine = ArcMachine::new(&bench);
+    let registered = bench.azure.machines().remove(0);
+    let ask = |id: &str, vm_id: &str, resource: &str| {
+        let asked = serde_json::json!({"machine": id, "vmId": vm_id, "resource": resource});
+        bench.send(bench.client.post(format!("{}/flexnode-lab-himdsd", bench.azure.entra())).body(asked.to_string()))
+    };
+    let granted = ask(&registered.id, &registered.vm_id, AKS_SERVER);
+    assert_eq!((granted.status, &granted.body["resource"]), (200, &AKS_SERVER.into()));
+    let recorded = bench.azure.requests();
+    assert_eq!(recorded.last().unwrap().principal.as_deref(), Some(machine.oid.as_str()));
+    assert_eq!(ask(&registered.id, "another", AKS_SERVER).refusal(), (500, "server_error"));
+    assert_eq!(ask("/subscriptions/none", &registered.vm_id, AKS_SERVER).refusal(), (500, "server_error"));
+    assert_eq!(ask(&registered.id, &registered.vm_id, "https://elsewhere.test/").refusal(), (400, "invalid_resource"));
+}

@@ -12,4 +12,5 @@ mod kubectl;
 mod kubernetes;
 mod lags;
 mod play;
+mod pods;
 mod roles;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use flexnode_vm::azure::contoso;
 use flexnode_vm::lab;
-use flexnode_vm::node::{Node, debian};
+use flexnode_vm::node::{Lane, Node, debian};
 use flexnode_vm::standin::StandIn;
 
 use super::bundle;
@@ -28,7 +28,7 @@ fn units_and_agent_need_nothing_newer_than_debian_11_has() {
     fs::copy(env!("CARGO_BIN_EXE_flexnode-vm"), stand_in.path()).unwrap();
     bring_libraries(stand_in.path());
     let archive = debian("bullseye").unwrap();
-    let node = Node::prepare_in(&archive, contoso::world(), bundle(), stand_in.path()).unwrap();
+    let node = Node::prepare_in(&archive, Lane::Container, contoso::world(), bundle(), stand_in.path()).unwrap();
     fs::copy(agent(), node.path("/usr/local/bin/flexnode-firstboot")).unwrap();
     copy_libraries(Path::new(env!("CARGO_BIN_EXE_flexnode-vm")), &node.path(LIBRARIES));
     for directory in ["/usr/local/bin", "/usr/local/sbin", "/opt/cni/bin"] {

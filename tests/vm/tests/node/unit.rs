@@ -5,14 +5,14 @@ use std::time::Duration;
 use flexnode_vm::azure::{Fault, Service, When, contoso};
 use flexnode_vm::node::{Guest, NAME};
 
-use super::node;
+use super::{as_shipped, node};
 
 /// Waits for the unit's job, which began at boot; whether it succeeded.
 pub(crate) fn firstboot(guest: &Guest) -> bool {
     guest.run("systemctl", &["start", "flexnode-firstboot.service"]).unwrap().status.success()
 }
 
-fn show(guest: &Guest, unit: &str, property: &str) -> String {
+pub(crate) fn show(guest: &Guest, unit: &str, property: &str) -> String {
     let value = guest.ask("systemctl", &["show", "--value", "--property", property, unit]).unwrap();
     value.trim_end().to_owned()
 }
@@ -24,7 +24,7 @@ pub(crate) fn journal(guest: &Guest) -> String {
 
 #[test]
 fn it_joins_at_the_first_boot_and_is_skipped_at_the_next() {
-    let node = node(contoso::world());
+    let node = as_shipped(contoso::world());
     let guest = node.boot().unwrap();
     assert!(firstboot(&guest), "{}", journal(&guest));
     let nodes = node.azure.nodes(&contoso::cluster_id());

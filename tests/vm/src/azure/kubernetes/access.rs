@@ -40,7 +40,9 @@ impl ClusterRole {
             (Self::Node, "", "nodes", "status") => &["patch", "update"],
             (Self::Node, "coordination.k8s.io", "leases", "") => &["create", "get", "update", "patch", "delete"],
             (Self::Node, "", "events", "") => &["create", "patch", "update"],
-            (Self::Node | Self::View, "", "pods" | "services", "") => &["get", "list", "watch"],
+            (Self::Node, "", "pods", "") => &["create", "delete", "get", "list", "watch"],
+            (Self::Node, "", "pods", "status") => &["patch", "update"],
+            (Self::Node, "", "services", "") | (Self::View, "", "pods" | "services", "") => &["get", "list", "watch"],
             _ => &[],
         };
         verbs.contains(&what.verb.as_str())

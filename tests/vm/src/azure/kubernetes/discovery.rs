@@ -58,6 +58,10 @@ pub(super) fn core() -> Outcome {
                "verbs": ["create", "delete", "get", "list", "patch"]}),
         json!({"name": "nodes/status", "singularName": "", "namespaced": false, "kind": "Node",
                "verbs": ["get", "patch"]}),
+        json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "shortNames": ["po"],
+               "verbs": ["create", "delete", "get", "list"]}),
+        json!({"name": "pods/status", "singularName": "", "namespaced": true, "kind": "Pod",
+               "verbs": ["patch"]}),
     ];
     Ok(list("v1", &kinds))
 }

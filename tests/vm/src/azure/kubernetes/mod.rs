@@ -1,4 +1,4 @@
-//! A cluster's API server: access reviews, nodes and leases for whoever a role or a binding lets in.
+//! A cluster's API server: access reviews, nodes, leases and pods for whoever a role or a binding lets in.
 
 mod access;
 mod discovery;
@@ -6,6 +6,7 @@ mod gate;
 mod lease;
 mod node;
 mod object;
+mod pod;
 mod status;
 mod table;
 
@@ -34,6 +35,10 @@ fn route(state: &mut State, cluster: &str, call: &mut Call) -> Outcome {
             access::review(state, cluster, call, &who)
         }
         ["api", "v1", "nodes", rest @ ..] => node::answer(state, cluster, call, &who, rest),
+        ["api", "v1", "pods"] => pod::answer(state, cluster, call, &who, "", &[]),
+        ["api", "v1", "namespaces", namespace, "pods", rest @ ..] => {
+            pod::answer(state, cluster, call, &who, namespace, rest)
+        }
         ["apis", "coordination.k8s.io", "v1", "namespaces", namespace, "leases", rest @ ..] => {
             lease::answer(state, cluster, call, &who, namespace, rest)
         }
