@@ -1,7 +1,9 @@
 //! The fields of `KubeletConfiguration` v1beta1, by the Kubernetes minor that knows them.
 //!
-//! The kubelet decodes its file strictly: one field of a later minor keeps it from starting. Field names are those of
-//! kubernetes/kubelet `config/v1beta1/types.go` at v0.28.0 to v0.37.0-beta.0, which has removed none in that time.
+//! Of a field that it does not know, the kubelet logs "Using lenient decoding as strict decoding failed" and goes on
+//! without it (kubernetes `pkg/kubelet/kubeletconfig/util/codec`): a setting of a later minor, or a misspelt one, would be
+//! lost without anybody noticing. Field names are those of kubernetes/kubelet `config/v1beta1/types.go` at v0.28.0 to
+//! v0.37.0-beta.0, which has removed none in that time.
 
 /// The fields that 1.`minor` knows, and those that came later, with the minor they came in.
 ///

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -21,7 +22,12 @@ pub(super) fn refuse(root: &Root, steps: &[Step]) -> Result<()> {
     let goes = steps.iter().filter(|step| step.action == Action::Remove && !step.is_directory());
     let goes = goes.map(|step| root.show(step.path.as_str()));
     let goes: HashMap<_, _> = goes.filter_map(|path| inode(Path::new(&path)).ok().zip(Some(path))).collect();
-    for entry in fs::read_dir("/proc").context("listing processes")? {
+    let processes = match fs::read_dir("/proc") {
+        // In a chroot without it nobody can tell.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        listed => listed.context("listing processes")?,
+    };
+    for entry in processes {
         let process = entry.context("listing processes")?.path();
         // Only processes have a program; kernel threads have none, and one that has ended meanwhile has none any more.
         let Ok(program) = inode(&process.join("exe")) else { continue };

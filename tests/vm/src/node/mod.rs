@@ -32,7 +32,7 @@ use self::rootfs::unpack;
 
 use crate::azure::{Emulator, Himds, World, contoso};
 
-pub use self::bundle::bundle;
+pub use self::bundle::{Built, bundle, bundle_of};
 pub use self::guest::{Guest, Lane};
 pub use self::namespace::Namespace;
 pub use self::network::{Entry, GATEWAY, GUEST, LINE, Network, Sent, Traffic, Verdict};
@@ -141,13 +141,21 @@ impl Node {
         self.lossy.as_ref().map_or(Ok(()), LossyDisk::mount_again)
     }
 
-    /// Keeps console, journal and requests in `folder` when the run is over.
+    /// Keeps console, journal, traffic and requests in `folder` when the run is over.
     ///
     /// # Errors
     /// When the folder cannot be made.
     pub fn recorded(mut self, folder: &Path) -> Result<Self> {
         self.record = Some(Record::begin(folder)?);
         Ok(self)
+    }
+
+    /// Keeps a text of this run with its record.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep(&self, name: &str, text: &str) -> Result<()> {
+        self.record.as_ref().map_or(Ok(()), |record| record.note(name, text))
     }
 
     /// Puts its root on a disk of its own; see [`Node::cut_power`].

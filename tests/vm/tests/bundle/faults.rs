@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use flexnode_vm::faults::{Authority, Fault, Server};
+use flexnode_vm::faults::{Authority, Fault, Request, Server};
 
 use super::{bundle, lab, program, refused, run};
 
@@ -83,7 +83,8 @@ fn a_wrong_body_is_refused_with_both_digests_and_nothing_good_is_lost() {
     let mended = Server::http(&lab().mirror()).unwrap();
     run(&mut builder(&mended, dir.path(), &["--jobs", "1"]));
     assert!(fs::read(dir.path().join("bundle.tar.zst")).unwrap() == fs::read(bundle()).unwrap(), "the bytes differ");
-    assert!(mended.requests().len() < 7, "{:?}", mended.requests());
+    let again = |request: &Request| request.target.contains("kubeadm") || request.target.contains("containerd");
+    assert!(!mended.requests().iter().any(again), "{:?}", mended.requests());
 }
 
 #[test]

@@ -66,10 +66,8 @@ fn inspect_names_every_component_with_its_source_and_digest() {
     let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let components = manifest["components"].as_array().unwrap();
     let names: Vec<&str> = components.iter().map(|component| component["name"].as_str().unwrap()).collect();
-    assert_eq!(
-        names,
-        ["cni-plugins", "containerd", "crictl", "flexnode-firstboot", "kubeadm", "kubectl", "kubelet", "runc"]
-    );
+    let programs = ["cni-plugins", "containerd", "crictl", "flexnode-firstboot", "kubeadm", "kubectl", "kubelet"];
+    assert_eq!(names, [&programs[..], &["registry.k8s.io/pause:3.9", "runc"]].concat());
     for component in components {
         assert!(!component["url"].as_str().unwrap().is_empty() && component["sha256"].as_str().unwrap().len() == 64);
         let stand_in = ["crictl", "kubeadm", "kubelet"].contains(&component["name"].as_str().unwrap());

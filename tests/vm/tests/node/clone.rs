@@ -8,7 +8,7 @@ use flexnode_vm::azure::contoso;
 use flexnode_vm::node::{NAME, Node};
 
 use super::unit::{firstboot, journal};
-use super::{node, program};
+use super::{node, programs};
 
 const CLONE: &str = "edge-node-02";
 
@@ -22,7 +22,7 @@ fn a_clone_of_a_sealed_disk_joins_as_another_machine() {
     joins_as_another_machine(|node| {
         let root = node.root();
         let seal = |arguments: &[&str]| {
-            Command::new(program("flexnode-build"))
+            Command::new(programs().join("flexnode-build"))
                 .args(["seal", "--root"])
                 .arg(&root)
                 .args(arguments)

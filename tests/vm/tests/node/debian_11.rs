@@ -14,8 +14,8 @@ use flexnode_vm::lab;
 use flexnode_vm::node::{Lane, Node, debian};
 use flexnode_vm::standin::StandIn;
 
-use super::bundle;
 use super::unit::{firstboot, journal};
+use super::{STAND_IN, bundle};
 
 /// Where the libraries of this machine lie in the guest.
 const LIBRARIES: &str = "/opt/flexnode-lab";
@@ -25,12 +25,12 @@ const UNITS: [&str; 3] = ["flexnode-firstboot.service", "containerd.service", "k
 #[test]
 fn units_and_agent_need_nothing_newer_than_debian_11_has() {
     let stand_in = tempfile::NamedTempFile::new().unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_flexnode-vm"), stand_in.path()).unwrap();
+    fs::copy(STAND_IN, stand_in.path()).unwrap();
     bring_libraries(stand_in.path());
     let archive = debian("bullseye").unwrap();
     let node = Node::prepare_in(&archive, Lane::Container, contoso::world(), bundle(), stand_in.path()).unwrap();
     fs::copy(agent(), node.path("/usr/local/bin/flexnode-firstboot")).unwrap();
-    copy_libraries(Path::new(env!("CARGO_BIN_EXE_flexnode-vm")), &node.path(LIBRARIES));
+    copy_libraries(Path::new(STAND_IN), &node.path(LIBRARIES));
     for directory in ["/usr/local/bin", "/usr/local/sbin", "/opt/cni/bin"] {
         for entry in fs::read_dir(node.path(directory)).unwrap() {
             let path = entry.unwrap().path();

@@ -8,12 +8,11 @@ use flexnode_build::root::verify;
 use flexnode_build::stage::package::Control;
 use flexnode_vm::azcmagent;
 use flexnode_vm::azure::contoso;
+use flexnode_vm::lab;
 use flexnode_vm::node::Node;
 
 use super::unit::firstboot;
-use super::{build, debian};
-
-const STAND_IN: &str = env!("CARGO_BIN_EXE_flexnode-vm");
+use super::{STAND_IN, build, debian};
 
 #[test]
 fn packages_of_the_bundle_are_installed_at_the_first_boot_without_a_network() {
@@ -28,10 +27,11 @@ fn packages_of_the_bundle_are_installed_at_the_first_boot_without_a_network() {
     }
     let path = dir.path().join("flexnode.yaml");
     fs::write(&path, spec).unwrap();
-    let (bundle, said) = build("packages.tar.zst", &["--spec", path.to_str().unwrap()]);
+    let bundle = build("packages.tar.zst", &lab::shared().unwrap().manifests(), &["--spec", path.to_str().unwrap()]);
+    let said = &bundle.said;
     assert!(!said.contains("was built on"), "an agent made today is young: {said}");
 
-    let node = Node::prepare(contoso::world(), &bundle, Path::new(STAND_IN)).unwrap();
+    let node = Node::prepare(contoso::world(), &bundle.path, Path::new(STAND_IN)).unwrap();
     let guest = node.boot().unwrap();
     assert!(guest.run("dpkg", &["--status", "cpio"]).unwrap().stderr.starts_with(b"dpkg-query: package 'cpio' is not"));
     assert!(firstboot(&guest));

@@ -5,13 +5,15 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use flexnode_vm::azure::{Operation, contoso};
+use flexnode_vm::lab;
 use flexnode_vm::node::{Guest, NAME, Node};
 use serde_json::Value;
 
+use super::node;
 use super::unit::{firstboot, journal, show};
-use super::{image, node};
 
-const IMAGE: &str = "lab.test/busybox:1";
+/// Where the bundle's image of busybox comes from.
+const IMAGE: &str = "docker.io/library/busybox";
 const MANIFESTS: &str = "/etc/kubernetes/manifests";
 
 /// Each request for which `of` holds.
@@ -50,21 +52,8 @@ fn running(node: &Node, name: &str) -> Option<Value> {
 fn manifest(name: &str, image: &str, policy: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers:\n  - name: main\n    image: {image}\n\
-         \x20   imagePullPolicy: {policy}\n"
+         \x20   command: [tail, -f, /dev/null]\n    imagePullPolicy: {policy}\n"
     )
-}
-
-/// Puts the image into containerd, and the same as the one that sandboxes are made of.
-fn import(node: &Node, guest: &Guest) {
-    image::write(IMAGE, &node.path("/busybox.tar"));
-    guest.ask("ctr", &["-n", "k8s.io", "images", "import", "/busybox.tar"]).unwrap();
-    let config = std::fs::read_to_string(node.path("/etc/containerd/config.toml")).unwrap();
-    let pause =
-        config.lines().find_map(|line| line.strip_prefix("sandbox_image = ").or(line.strip_prefix("sandbox = ")));
-    let pause = pause.unwrap().trim_matches('"');
-    let (name, digest) = pause.split_once('@').unwrap();
-    let (name, _tag) = name.rsplit_once(':').unwrap();
-    guest.ask("ctr", &["-n", "k8s.io", "images", "tag", IMAGE, &format!("{name}@{digest}")]).unwrap();
 }
 
 /// The ids of the running tasks.
@@ -82,8 +71,8 @@ fn a_static_pod_runs_with_an_address_survives_the_kubelet_and_goes_with_its_mani
     let guest = node.boot().unwrap();
     assert!(firstboot(&guest), "{}", journal(&guest));
     let told = requests(&node, |operation| operation == Operation::PodWrite);
-    import(&node, &guest);
-    node.write(&format!("{MANIFESTS}/web.yaml"), &manifest("web", IMAGE, "IfNotPresent"), 0o644).unwrap();
+    let image = &lab::shared().unwrap().images().busybox;
+    node.write(&format!("{MANIFESTS}/web.yaml"), &manifest("web", image, "Never"), 0o644).unwrap();
     let web = until(&guest, &told, || running(&node, "web"));
     let address = web["status"]["podIP"].as_str().unwrap();
     assert!(address.starts_with("10.85.0."), "{web}");

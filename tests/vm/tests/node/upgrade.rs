@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use flexnode_vm::standin::StandIn;
 use serde_json::Value;
 
 use super::unit::{firstboot, journal, show};
-use super::{bundle, node, program, put_builder};
+use super::{STAND_IN, build, bundle, node, put_builder};
 
 #[test]
 fn the_next_minors_bundle_is_applied_to_a_running_node_and_taken_back() {
@@ -83,7 +82,7 @@ fn started(guest: &Guest, unit: &str) -> usize {
 /// The same bundle with stand-ins for the next minor's kubelet and kubeadm. kubectl stays the lab's, under a new version:
 /// nothing on a node runs it.
 fn next_minor() -> PathBuf {
-    let (lab, stand_in) = (lab::shared().unwrap(), Path::new(env!("CARGO_BIN_EXE_flexnode-vm")));
+    let (lab, stand_in) = (lab::shared().unwrap(), Path::new(STAND_IN));
     let dir = tempfile::tempdir().unwrap();
     let (manifests, mirror) = (dir.path().join("manifests"), dir.path().join("mirror"));
     fs::create_dir(&manifests).unwrap();
@@ -110,19 +109,7 @@ fn next_minor() -> PathBuf {
         };
         fs::write(manifests.join(path.file_name().unwrap()), text).unwrap();
     }
-    let bundle = lab.dir().with_file_name("node-bundle").join("next.tar.zst");
-    let output = Command::new(program("flexnode-build"))
-        .args(["--k8s", "1.31", "--offline", "--level", "1", "--manifests"])
-        .arg(&manifests)
-        .arg("--mirror")
-        .arg(&mirror)
-        .arg("--mirror")
-        .arg(lab.mirror())
-        .arg("-o")
-        .arg(&bundle)
-        .env("FLEXNODE_CACHE_DIR", dir.path().join("cache"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    bundle
+    let mirror = mirror.to_str().unwrap();
+    let arguments = ["--k8s", "1.31", "--image", &lab.images().busybox, "--mirror", mirror];
+    build("next.tar.zst", &manifests, &arguments).path
 }

@@ -1,8 +1,10 @@
 //! From power-on to a ready Node, again after a reboot, and as another machine from a copy of the disk.
 
 use std::path::Path;
+use std::sync::mpsc;
 
-use flexnode_vm::azure::{Service, contoso};
+use flexnode_vm::azure::{Operation, Service, contoso};
+use flexnode_vm::lab;
 use flexnode_vm::node::{NAME, Node, Timeline};
 
 use super::{PATIENCE, firstboot, journal, node, show};
@@ -19,8 +21,31 @@ fn a_virtual_machine_joins_at_its_first_boot_is_ready_after_the_next_without_azu
 }
 
 fn joins_at_its_first_boot(node: &Node) {
+    let image = &lab::shared().unwrap().images().busybox;
+    let pod = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: web}}, spec: {{containers: [{{name: main, image: {image:?}, \
+         command: [sleep, \"86400\"], imagePullPolicy: Never}}]}}}}"
+    );
+    node.write("/etc/kubernetes/manifests/web.yaml", &pod, 0o644).unwrap();
+    let (tell, told) = mpsc::channel();
+    node.azure.observe(move |request| {
+        if request.operation == Operation::PodWrite {
+            // Who no longer listens needs not be told.
+            let _ = tell.send(());
+        }
+    });
     let guest = node.boot().unwrap();
     assert!(firstboot(&guest), "{}", journal(&guest));
+    // Of the bundle's image, sandbox included, by its runc and its CNI plugins.
+    let web = loop {
+        let pods = node.azure.pods(&contoso::cluster_id());
+        match pods.into_iter().find(|pod| pod["status"]["phase"] == "Running") {
+            Some(pod) => break pod,
+            None => told.recv_timeout(PATIENCE).unwrap(),
+        }
+    };
+    assert!(web["status"]["podIP"].as_str().unwrap().starts_with("10.85.0."), "{web}");
+    assert_eq!(guest.ask("ctr", &["-n", "k8s.io", "tasks", "ls"]).unwrap().matches("RUNNING").count(), 2);
     let ready = node.await_ready(&guest, NAME, PATIENCE).unwrap();
     println!("first boot\n{}", Timeline::of(&guest, Some(ready)).unwrap());
     for unit in ["containerd.service", "kubelet.service", "himdsd.service"] {
