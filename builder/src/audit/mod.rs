@@ -1,0 +1,1 @@
+//! Which known advisories concern what is inside a bundle.
