@@ -13,6 +13,7 @@ use sha1::{Digest as _, Sha1};
 use super::go::{GoBuild, Module};
 use super::purl::{Purl, is_web};
 use super::{File, Kind, Package, Sbom, crates};
+use crate::artifact::Proof;
 use crate::bundle::{BuiltBy, Component};
 use crate::lock::Lock;
 use crate::overlay::{Content, Entry, FileEntry, Overlay};
@@ -115,12 +116,13 @@ impl Found {
     fn add_go(&mut self, path: &str, build: &GoBuild, owner: Option<&Component>, key: &str) -> Result<()> {
         let kubernetes = build.main.as_ref().filter(|main| main.path == "k8s.io/kubernetes").and(owner);
         let staging = kubernetes.and_then(|owner| Version::parse(&owner.version).ok());
+        let staging = staging.map(|kubernetes| format!("v0.{}.{}", kubernetes.minor, kubernetes.patch));
         let mut modules: Vec<Package> = Vec::new();
         if let Some(main) = &build.main {
             modules.push(main_module(main, owner)?);
         }
         for module in &build.dependencies {
-            modules.push(dependency(module, staging.as_ref())?);
+            modules.push(dependency(module, staging.as_deref())?);
         }
         let mut stdlib = Package::new("", Kind::GoModule, "stdlib");
         stdlib.version = build.stdlib();
@@ -180,19 +182,27 @@ fn main_module(main: &Module, owner: Option<&Component>) -> Result<Package> {
 }
 
 /// A module that was linked in: itself, or what was taken in its place.
-fn dependency(module: &Module, staging: Option<&Version>) -> Result<Package> {
+///
+/// Kubernetes' own modules, which it keeps in its staging directory, have no version in its programs. It publishes them
+/// as v0.30.1 with its release 1.30.1: that is `staging`.
+fn dependency(module: &Module, staging: Option<&str>) -> Result<Package> {
     let version = of_release(&module.version).map(str::to_owned);
-    let Some(replacement) = &module.replacement else {
-        return go_module(&module.path, version, module.sum.as_deref(), None);
-    };
-    if let Some(version) = of_release(&replacement.version) {
-        let note = format!("in place of {} {}", module.path, module.version);
-        return go_module(&replacement.path, Some(version.to_owned()), replacement.sum.as_deref(), Some(note));
+    let published = staging.filter(|_| module.path.starts_with("k8s.io/"));
+    match &module.replacement {
+        Some(replacement) if of_release(&replacement.version).is_some() => {
+            let note = format!("in place of {} {}", module.path, module.version);
+            go_module(&replacement.path, Some(replacement.version.clone()), replacement.sum.as_deref(), Some(note))
+        }
+        Some(directory) => {
+            let note = format!("from the directory {}", directory.path);
+            go_module(&module.path, published.map(str::to_owned), None, Some(note))
+        }
+        None if version.is_none() && published.is_some() => {
+            let note = "from Kubernetes' staging directory".to_owned();
+            go_module(&module.path, published.map(str::to_owned), None, Some(note))
+        }
+        None => go_module(&module.path, version, module.sum.as_deref(), None),
     }
-    // Kubernetes publishes what lies in its staging directory as v0.30.1 with its release 1.30.1.
-    let published = staging.filter(|_| replacement.path.contains("staging/src/"));
-    let version = published.map(|kubernetes| format!("v0.{}.{}", kubernetes.minor, kubernetes.patch));
-    go_module(&module.path, version, None, Some(format!("from the directory {}", replacement.path)))
 }
 
 /// What says something: `(devel)`, nothing and `v0.0.0` do not.
@@ -223,6 +233,9 @@ fn of_crate(listed: &auditable_serde::Package) -> Result<Package> {
 
 /// The owner of the repository, or who makes the distribution's package.
 fn supplier(component: &Component, purl: &Purl) -> Option<String> {
+    if component.stand_in || component.proof == Proof::Local {
+        return Some("Flexnode".to_owned());
+    }
     let purl: packageurl::PackageUrl<'_> = purl.as_str().parse().ok()?;
     match (purl.ty(), purl.namespace()) {
         ("github", Some(owner)) => Some(owner.to_owned()),

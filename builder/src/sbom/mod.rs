@@ -12,7 +12,9 @@ mod purl;
 mod spdx;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -20,8 +22,9 @@ use uuid::Uuid;
 pub use self::collect::collect;
 pub use self::go::{GoBuild, Module};
 pub use self::purl::Purl;
-use crate::bundle::BuiltBy;
+use crate::bundle::{BuiltBy, Bundle};
 use crate::digest::Digest;
+use crate::failure::{Class, Failure};
 
 /// Where the two documents lie in the bundle and on the node. They list every file but themselves and bundle.json.
 pub const SPDX_PATH: &str = "usr/share/flexnode/sbom.spdx.json";
@@ -146,6 +149,19 @@ impl Sbom {
     fn all_packages(&self) -> impl Iterator<Item = &Package> {
         std::iter::once(&self.bundle).chain(&self.packages)
     }
+}
+
+/// The document of this form in the bundle at `path`.
+///
+/// # Errors
+/// When it is no bundle, or one from before there were such documents.
+pub fn read(path: &Path, format: Format) -> Result<Vec<u8>> {
+    /// A bundle of the largest programs has 2 MB of it.
+    const LIMIT: u64 = 64 << 20;
+    Bundle::file(path, format.path(), LIMIT)?.with_context(|| {
+        Failure::new(Class::BadBundle, format!("{} has no SBOM", path.display()))
+            .hint("it was built by an older flexnode-build: build it again")
+    })
 }
 
 impl Package {

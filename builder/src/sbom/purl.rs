@@ -25,17 +25,17 @@ impl Purl {
 
     /// What the catalog or the spec calls the component, what its URL tells, or else the URL itself.
     pub(super) fn of(component: &Component) -> Result<Self> {
-        if let Some(purl) = &component.purl {
+        if let Some(purl) = component.purl.as_ref().filter(|_| !component.stand_in) {
             return Ok(purl.clone());
         }
-        if let Some((owner, repository, tag)) = github(&component.url) {
+        // A stand-in is not what lies at that URL.
+        let url = Some(component.url.as_str()).filter(|url| is_web(url) && !component.stand_in);
+        if let Some((owner, repository, tag)) = url.and_then(github) {
             return Self::new("github", Some(owner), repository, Some(tag), &[]);
         }
         let checksum = format!("sha256:{}", component.sha256);
         let mut qualifiers = vec![("checksum", checksum.as_str())];
-        if is_web(&component.url) {
-            qualifiers.push(("download_url", &component.url));
-        }
+        qualifiers.extend(url.map(|url| ("download_url", url)));
         Self::new("generic", None, &component.name, Some(&component.version), &qualifiers)
     }
 

@@ -109,7 +109,7 @@ impl Bench<'_> {
                 fs::copy(&program.path, &to).with_context(|| format!("write `{}`", to.display()))?;
             }
         }
-        piece(component, version, &to, Origin::Debian(note))
+        piece(component, version, &to, Origin::Debian { note, purl: debian::purl(cache, package)? })
     }
 
     fn stand_in(&self, stand_in: StandIn, program: &Path, version: &Version) -> Result<Piece> {
