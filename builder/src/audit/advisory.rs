@@ -91,8 +91,7 @@ impl Affected {
     fn judge(&self, subject: &Subject) -> Option<Concerned> {
         let ranges = || self.ranges.iter().filter(|range| matches!(&*range.kind, "SEMVER" | "ECOSYSTEM"));
         let is_listed = self.versions.iter().any(|version| {
-            version == &subject.version
-                || subject.ecosystem.compare(version, &subject.version) == Some(Ordering::Equal)
+            version == &subject.version || subject.ecosystem.compare(version, &subject.version) == Some(Ordering::Equal)
         });
         let within = ranges().find(|range| range.holds(subject));
         if !is_listed && within.is_none() {

@@ -133,7 +133,8 @@ impl FromStr for Purl {
 
     fn from_str(text: &str) -> Result<Self> {
         ensure!(text.len() <= 2048, "a package URL has at most 2048 bytes");
-        let purl = PackageUrl::from_str(text).with_context(|| format!("`{}` is no package URL", text.escape_debug()))?;
+        let purl =
+            PackageUrl::from_str(text).with_context(|| format!("`{}` is no package URL", text.escape_debug()))?;
         purl.validate().with_context(|| format!("`{}` is no package URL", text.escape_debug()))?;
         Ok(Self(purl.to_string()))
     }
