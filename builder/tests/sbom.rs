@@ -175,7 +175,7 @@ fn the_same_content_gives_the_same_document_and_another_date_another_identity() 
 fn a_licence_that_is_no_expression_of_spdx_is_not_asserted() {
     let declared = |license: &str| document(Format::Spdx, license, EPOCH)["packages"][1]["licenseDeclared"].clone();
     assert_eq!(declared("Apache-2.0 OR MIT"), "Apache-2.0 OR MIT");
-    for other in ["NOASSERTION", "Apache 2", "LicenseRef-Ours", "", "proprietary"] {
+    for other in ["NOASSERTION", "MIT OR NONE", "Apache 2", "LicenseRef-Ours", "", "proprietary"] {
         assert_eq!(declared(other), "NOASSERTION", "{other}");
         assert!(document(Format::Cyclonedx, other, EPOCH)["components"][0]["licenses"].is_null(), "{other}");
     }

@@ -249,6 +249,8 @@ fn supplier(component: &Component, purl: &Purl) -> Option<String> {
 /// The expression, if it is made of identifiers of the SPDX list alone.
 fn license(expression: &str) -> Option<String> {
     let parsed = spdx::Expression::parse(expression).ok()?;
-    let is_listed = parsed.requirements().all(|requirement| requirement.req.license.id().is_some());
+    // The crate takes these two words for identifiers; they are no part of an expression.
+    let is_license = |id: spdx::LicenseId| !matches!(id.name, "NOASSERTION" | "NONE");
+    let is_listed = parsed.requirements().all(|part| part.req.license.id().is_some_and(is_license));
     is_listed.then(|| expression.to_owned())
 }
