@@ -27,9 +27,9 @@ pub(super) fn read(path: &Path, visit: &mut dyn FnMut(Advisory)) -> Result<u64> 
     let mut dump = Dump { visit, left: TOTAL_LIMIT, seen: 0, count: 0 };
     let kind = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
     if kind.is_dir() {
-        dump.directory(path, DEPTH_LIMIT)?
+        dump.directory(path, DEPTH_LIMIT)?;
     } else {
-        dump.archive(path)?
+        dump.archive(path)?;
     }
     if dump.count == 0 {
         bail!(

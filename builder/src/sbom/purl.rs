@@ -176,6 +176,31 @@ mod tests {
     }
 
     #[test]
+    fn packages_of_a_distribution_have_its_urls_and_those_of_others_have_none() {
+        let of = |version: &str, maintainer: &str| {
+            let control = Control {
+                name: "conntrack".to_owned(),
+                version: version.to_owned(),
+                architecture: "amd64".to_owned(),
+                source: Some("conntrack-tools".to_owned()),
+                maintainer: Some(maintainer.to_owned()),
+                depends: Vec::new(),
+                provides: Vec::new(),
+                built: None,
+            };
+            Purl::of_package(&control, Target::default()).unwrap().map(|purl| purl.to_string())
+        };
+        let debian = of("1:1.4.7-1+deb12u2", "Debian Netfilter Packaging Team <x@alioth-lists.debian.net>").unwrap();
+        assert!(debian.ends_with("?arch=amd64&distro=debian-12&upstream=conntrack-tools"), "{debian}");
+        let ubuntu = of("1:1.4.6-2build2", "Ubuntu Developers <ubuntu-devel-discuss@lists.ubuntu.com>").unwrap();
+        assert!(
+            ubuntu.starts_with("pkg:deb/ubuntu/conntrack@1:1.4.6-2build2?arch=amd64&distro=ubuntu-22.04&"),
+            "{ubuntu}"
+        );
+        assert_eq!(of("1.61.03319.859", "Microsoft <support@example.com>"), None);
+    }
+
+    #[test]
     fn a_package_url_is_kept_in_its_canonical_form_and_others_are_refused() {
         let purl: Purl = "pkg:deb/debian/runc@1.1.5%2Bds1-1?distro=debian-12&arch=amd64".parse().unwrap();
         assert_eq!(purl.as_str(), "pkg:deb/debian/runc@1.1.5%2Bds1-1?arch=amd64&distro=debian-12");
