@@ -115,8 +115,11 @@ impl Range {
         if is_limited {
             return false;
         }
-        let mut events = self.events.iter().filter_map(Event::switch).collect::<Vec<_>>();
-        // One that cannot be ordered stays where it is.
+        let mut events: Vec<_> = self.events.iter().filter_map(Event::switch).collect();
+        // What cannot be compared cannot be sorted either.
+        if events.iter().any(|event| compare(event.version).is_none()) {
+            return true;
+        }
         events.sort_by(|a, b| match (a.version, b.version) {
             ("0", "0") => Ordering::Equal,
             ("0", _) => Ordering::Less,
@@ -126,7 +129,7 @@ impl Range {
         let mut affected = false;
         for event in events {
             match (event.kind, compare(event.version)) {
-                (SwitchKind::Introduced, None | Some(Ordering::Equal | Ordering::Greater)) => affected = true,
+                (SwitchKind::Introduced, Some(Ordering::Equal | Ordering::Greater)) => affected = true,
                 (SwitchKind::Fixed, Some(Ordering::Equal | Ordering::Greater)) => affected = false,
                 (SwitchKind::LastAffected, Some(Ordering::Greater)) => affected = false,
                 _ => {}

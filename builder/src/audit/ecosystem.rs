@@ -39,8 +39,9 @@ impl Ecosystem {
         match self {
             Self::Go | Self::CratesIo => Some(semantic(left)?.cmp_precedence(&semantic(right)?)),
             Self::Debian(_) | Self::Ubuntu(_) => {
-                // The crate slices by character and counts in bytes.
-                let is_version = |text: &str| !text.is_empty() && text.is_ascii();
+                // deb-version(7). The crate takes any text, counts in bytes and slices by character.
+                let allowed = |c: char| c.is_ascii_alphanumeric() || ".+~-:".contains(c);
+                let is_version = |text: &str| !text.is_empty() && text.chars().all(allowed);
                 (is_version(left) && is_version(right)).then(|| deb_version::compare_versions(left, right))
             }
         }
