@@ -94,7 +94,8 @@ fn versions_that_are_listed_count_and_what_cannot_be_compared_is_not_passed_over
     assert_eq!(listed("v1.2.0").as_deref(), Some("9.1.0"));
     assert_eq!(listed("v1.1.0"), None);
     // Enough of them, in disorder, for a sort to find out that they have no order.
-    let odd = |n: u32| json!({"introduced": if n % 3 == 0 { "odd".to_owned() } else { format!("{}.0.0", 90 - n) }});
+    let odd =
+        |n: u32| json!({"introduced": if n.is_multiple_of(3) { "odd".to_owned() } else { format!("{}.0.0", 90 - n) }});
     let events: Vec<Value> = (0..60).map(odd).collect();
     assert_eq!(fixed(&Ecosystem::Go, "v1.0.0", range("SEMVER", events.into())).as_deref(), Some("-"));
     assert_eq!(fixed(&Ecosystem::Go, "v1.0.0", range("SEMVER", json!([{"introduced": "one"}]))).as_deref(), Some("-"));
