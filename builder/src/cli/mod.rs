@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod audit;
 mod build;
 mod catalog;
 mod check_root;
@@ -43,7 +44,11 @@ Exit codes:
   2  wrong usage or spec       6  a bundle is damaged or no bundle
   3  versions do not resolve   7  bundles differ (diff --exit-code),
                                   or a root and its record (verify --root)
-                               8  a root is not fit (check-root, seal)";
+                               8  a root is not fit (check-root, seal)
+                               9  advisories concern a bundle (audit)";
+
+/// Exit code for advisories that concern what is in a bundle.
+const CONCERNED: u8 = 9;
 
 /// Exit code for what differs, where the caller wants to know that way.
 const DIFFERENT: u8 = 7;
@@ -104,6 +109,7 @@ enum Verb {
     /// Show what is in a bundle
     Inspect(look::InspectArgs),
     Verify(verify::VerifyArgs),
+    Audit(audit::AuditArgs),
     Keygen(sign::KeygenArgs),
     Sign(sign::SignArgs),
     /// Show what changed from one bundle to another
@@ -156,6 +162,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Verb::Catalog(args)) => catalog::run(&args, output),
         Some(Verb::Inspect(args)) => look::inspect(&args, output),
         Some(Verb::Verify(args)) => verify::run(&args, output),
+        Some(Verb::Audit(args)) => audit::run(&args, output),
         Some(Verb::Keygen(args)) => sign::keygen(&args, output),
         Some(Verb::Sign(args)) => sign::sign(&args, output),
         Some(Verb::Diff(args)) => look::diff(&args, output),

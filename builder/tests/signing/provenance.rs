@@ -21,6 +21,7 @@ fn component(name: &str, url: &str) -> Component {
         license: "MIT".to_owned(),
         proof: Proof::Local,
         stand_in: false,
+        purl: None,
     }
 }
 
