@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::overlay::{Mode, OverlayPath};
+use crate::sbom::Purl;
 
 /// The processor architectures that nodes have.
 #[derive(
@@ -119,6 +120,9 @@ pub struct Artifact {
     pub license: String,
     /// Who says so.
     pub proof: Proof,
+    /// What advisories call it, where the URL does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purl: Option<Purl>,
     /// A test program that takes the place of the real one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stand_in: bool,

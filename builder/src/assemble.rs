@@ -15,7 +15,9 @@ use crate::image::{Image, lay_out};
 use crate::lock::Lock;
 use crate::overlay::{Content, Entry, FileEntry, Mode, Overlay};
 use crate::render::{Facts, Values, render};
+use crate::sbom::{CYCLONEDX_PATH, Format, Purl, SPDX_PATH, collect};
 use crate::spec::ExtraFile;
+use crate::stage::package::Control;
 use crate::stage::{check_program, stage};
 
 /// Everything a bundle is made of.
@@ -49,7 +51,12 @@ pub fn assemble(ingredients: &Ingredients<'_>, epoch: u64) -> Result<(Manifest, 
     let mut components = Vec::new();
     for (artifact, blob) in lock.artifacts.iter().zip(ingredients.blobs) {
         stage(artifact, blob.file(), lock.arch, lock.target, ingredients.scratch, &mut overlay)?;
-        components.push(Component::of(artifact, blob.size()));
+        let mut component = Component::of(artifact, blob.size());
+        if artifact.is_package() {
+            let control = Control::read(Content::File(Arc::clone(blob.file())).reader())?;
+            component.purl = Purl::of_package(&control, lock.target)?;
+        }
+        components.push(component);
     }
     components.extend(lay_out(ingredients.images, &mut overlay)?);
     components.push(add_firstboot(ingredients, &mut overlay)?);
@@ -67,11 +74,17 @@ pub fn assemble(ingredients: &Ingredients<'_>, epoch: u64) -> Result<(Manifest, 
     for file in ingredients.files {
         add_file(file, &mut overlay)?;
     }
-    if overlay.get(&MANIFEST_PATH.parse()?).is_some() {
-        bail!(
-            Failure::new(Class::Usage, format!("/{MANIFEST_PATH} is the bundle's own"))
-                .hint("give that file another path")
-        );
+    for own in [MANIFEST_PATH, SPDX_PATH, CYCLONEDX_PATH] {
+        if overlay.get(&own.parse()?).is_some() {
+            bail!(
+                Failure::new(Class::Usage, format!("/{own} is the bundle's own")).hint("give that file another path")
+            );
+        }
+    }
+    let sbom = collect(lock, &components, &overlay, epoch).context("listing what is inside")?;
+    for format in [Format::Spdx, Format::Cyclonedx] {
+        let document = sbom.document(format).context("encoding the SBOM")?;
+        overlay.insert(format.path().parse()?, Entry::File(written(&document, Mode::FILE)))?;
     }
     Ok((Manifest::new(lock, components, &overlay, epoch), overlay))
 }
@@ -91,6 +104,7 @@ fn add_firstboot(ingredients: &Ingredients<'_>, overlay: &mut Overlay) -> Result
         size: entry.size,
         license: "MIT".to_owned(),
         proof: Proof::Local,
+        purl: None,
         stand_in: false,
     };
     overlay.insert("usr/local/bin/flexnode-firstboot".parse()?, Entry::File(entry))?;
@@ -102,13 +116,14 @@ fn add_file(file: &ExtraFile, overlay: &mut Overlay) -> Result<()> {
         (Some(source), _) => {
             open(source, file.mode, None).with_context(|| format!("reading {} for /{}", source.display(), file.path))?
         }
-        (None, content) => {
-            let bytes = content.as_deref().unwrap_or_default().as_bytes();
-            let (size, sha256) = (bytes.len() as u64, Digest::of(bytes));
-            FileEntry { mode: file.mode, size, sha256, content: Content::Bytes(bytes.into()), component: None }
-        }
+        (None, content) => written(content.as_deref().unwrap_or_default().as_bytes(), file.mode),
     };
     overlay.insert(file.path.clone(), Entry::File(entry))
+}
+
+fn written(bytes: &[u8], mode: Mode) -> FileEntry {
+    let (size, sha256) = (bytes.len() as u64, Digest::of(bytes));
+    FileEntry { mode, size, sha256, content: Content::Bytes(bytes.into()), component: None }
 }
 
 /// A file of this machine, hashed through the descriptor that is packed later.

@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod assemble;
 pub mod atomic;
+pub mod audit;
 pub mod bundle;
 pub mod catalog;
 pub mod check_root;
@@ -24,7 +25,9 @@ pub mod render;
 pub mod request;
 pub mod resolve;
 pub mod root;
+pub mod sbom;
 pub mod seal;
+pub mod signing;
 pub mod spec;
 pub mod stage;
 pub mod target;

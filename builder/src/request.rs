@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::failure::{Class, Failure};
 use crate::image::Reference;
 use crate::overlay::Mode;
+use crate::sbom::Purl;
 use crate::target::Target;
 
 /// What to resolve. A field that is absent leaves the choice to the catalog.
@@ -115,6 +116,9 @@ pub struct ExtraComponent {
     /// SPDX licence expression.
     #[serde(default = "no_assertion")]
     pub license: String,
+    /// What advisories call it, as a package URL, if the URL does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purl: Option<Purl>,
     /// Whether the archive's members may belong to somebody else than root.
     #[serde(default)]
     pub ownership: Ownership,
@@ -139,6 +143,7 @@ impl ExtraComponent {
             sha256: extra.sha256,
             license: extra.license,
             proof: Proof::Pinned { by: vec!["spec".to_owned()] },
+            purl: extra.purl,
             stand_in: false,
             kind: extra.kind,
             ownership: extra.ownership,
@@ -200,6 +205,7 @@ impl Package {
             sha256: package.sha256,
             license: package.license,
             proof: Proof::Pinned { by: vec!["spec".to_owned()] },
+            purl: None,
             stand_in: false,
             kind: Kind::Deb,
             ownership: Ownership::Root,

@@ -23,7 +23,7 @@ fn refusal(args: &[&str]) -> String {
     format!("{}\n{}", output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-const VERBS: [&[&str]; 15] = [
+const VERBS: [&[&str]; 18] = [
     &[],
     &["lock"],
     &["fetch"],
@@ -31,6 +31,9 @@ const VERBS: [&[&str]; 15] = [
     &["catalog", "lint"],
     &["inspect"],
     &["verify"],
+    &["audit"],
+    &["keygen"],
+    &["sign"],
     &["diff"],
     &["apply"],
     &["remove"],
@@ -156,7 +159,7 @@ fn completions_and_man_pages_are_generated() {
     let mut pages: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort();
-    assert_eq!(pages.len(), 14, "{pages:?}");
+    assert_eq!(pages.len(), 17, "{pages:?}");
     let page = fs::read_to_string(dir.path().join("flexnode-build.1")).unwrap();
     assert!(page.contains(".TH flexnode\\-build 1") || page.contains(".TH flexnode-build 1"), "{page}");
 }

@@ -210,6 +210,7 @@ fn artifact(name: &str, version: &str, kind: Kind, install: Vec<Install>) -> Art
         sha256: Digest::of(b"archives are verified by the cache"),
         license: "Apache-2.0".to_owned(),
         proof: Proof::Pinned { by: vec![] },
+        purl: None,
         stand_in: false,
         kind,
         ownership: Ownership::Root,

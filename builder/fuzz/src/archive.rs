@@ -50,6 +50,7 @@ fn artifact(kind: Kind, ownership: Ownership) -> Artifact {
         sha256: Digest::of(b""),
         license: "MIT".to_owned(),
         proof: Proof::Pinned { by: Vec::new() },
+        purl: None,
         stand_in: false,
         kind,
         ownership,

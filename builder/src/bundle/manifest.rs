@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::document;
 use crate::lock::{Allowed, Lock};
 use crate::overlay::{Entry, Mode, Overlay, OverlayPath};
+use crate::sbom::Purl;
 use crate::target::Target;
 
 /// Where it lies in the bundle and on the node.
@@ -75,9 +76,20 @@ pub struct Component {
     pub license: String,
     /// Who says that it is upstream's.
     pub proof: Proof,
+    /// What advisories call it, where the URL does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purl: Option<Purl>,
     /// A test program in the place of the real one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stand_in: bool,
+}
+
+impl BuiltBy {
+    /// This program.
+    #[must_use]
+    pub fn this() -> Self {
+        Self { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
 }
 
 impl Component {
@@ -92,6 +104,7 @@ impl Component {
             size,
             license: artifact.license.clone(),
             proof: artifact.proof.clone(),
+            purl: artifact.purl.clone(),
             stand_in: artifact.stand_in,
         }
     }
@@ -148,7 +161,7 @@ impl Manifest {
             arch: lock.arch,
             target: lock.target,
             pause_image: lock.pause_image.clone(),
-            builder: BuiltBy { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            builder: BuiltBy::this(),
             epoch,
             allowed: lock.allowed.clone(),
             components,

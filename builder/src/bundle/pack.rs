@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 use anyhow::{Context as _, Result, ensure};
 use zstd::stream::raw::CParameter;
 
+use super::beside::{digest_file_of, remove_signatures};
 use super::manifest::{MANIFEST_PATH, Manifest};
-use super::read::{digest_file_of, digest_line};
+use super::read::digest_line;
 use crate::atomic::{self, Partial};
 use crate::digest::{Digest, HashingReader, HashingWriter};
 use crate::overlay::{Entry, Mode, Overlay};
@@ -52,9 +53,10 @@ pub fn pack(
     let (partial, sha256, size) = write(manifest, overlay, partial, packing, advance)
         .with_context(|| format!("writing the bundle {}", path.display()))?;
 
-    // A bundle without its digest says so; one beside the digest of another would look damaged.
+    // A bundle without its digest says so; one beside the digest or signature of another would look damaged or forged.
     let digest_file = digest_file_of(&path);
     atomic::remove(&digest_file)?;
+    remove_signatures(&path)?;
     partial.publish()?;
     atomic::write(&digest_file, digest_line(sha256, &path).as_bytes())?;
     Ok(Packed { sha256, size })

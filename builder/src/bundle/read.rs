@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Error, Result, bail};
 
 use super::ahead::Ahead;
+use super::beside::digest_file_of;
 use super::frames::Frames;
-use super::manifest::{MANIFEST_PATH, Manifest};
+use super::manifest::{Kind, MANIFEST_PATH, Manifest};
 use super::source::Source;
 use crate::digest::Digest;
 use crate::failure::{Class, Failure};
@@ -43,6 +44,36 @@ impl Bundle {
         let mut members = archive.entries().map_err(|error| damaged(&source, error))?;
         let first = members.next().ok_or_else(|| no_bundle(&source, "the archive is empty"))?;
         Ok(parse_manifest(&source, first.map_err(|error| damaged(&source, error))?)?.0)
+    }
+
+    /// The content of one file of the bundle, which must be what the manifest says and no longer than `limit`; nothing
+    /// if the bundle has no such file.
+    ///
+    /// # Errors
+    /// When it is no bundle, is damaged, or the file is not what the manifest says.
+    pub fn file(path: &Path, wanted: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let source = Source::open(path)?;
+        let mut archive = tar::Archive::new(Ahead::new(Frames::new(source.reader())?));
+        let mut expected = None;
+        for member in archive.entries().map_err(|error| damaged(&source, error))? {
+            let member = member.map_err(|error| damaged(&source, error))?;
+            let Some((size, sha256)) = expected else {
+                let (manifest, _) = parse_manifest(&source, member)?;
+                let item = manifest.files.into_iter().find(|item| item.path.as_str() == wanted);
+                let Some(Kind::File { size, sha256, .. }) = item.map(|item| item.kind) else { return Ok(None) };
+                expected = Some((size, sha256));
+                continue;
+            };
+            if member.path_bytes() == wanted.as_bytes() {
+                let mut content = Vec::new();
+                member.take(limit + 1).read_to_end(&mut content).map_err(|error| damaged(&source, error))?;
+                if content.len() as u64 > limit || (content.len() as u64, Digest::of(&content)) != (size, sha256) {
+                    bail!(no_bundle(&source, &format!("its {wanted} is not what its bundle.json says, or too large")));
+                }
+                return Ok(Some(content));
+            }
+        }
+        Err(no_bundle(&source, &format!("it lacks {wanted}, which its bundle.json lists")))
     }
 
     /// Reads the whole bundle once; `visit` sees every member after the manifest, in the archive's order.
@@ -112,14 +143,6 @@ fn damaged(source: &Source, error: io::Error) -> Error {
     let failure = Failure::new(Class::BadBundle, format!("{} is damaged or no bundle", source.name()))
         .hint("compare it with its .sha256, copy it again or build it again");
     Error::new(error).context(failure)
-}
-
-/// The file that holds the digest of the bundle at `path`.
-#[must_use]
-pub fn digest_file_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".sha256");
-    name.into()
 }
 
 /// The line that `sha256sum -c` checks.

@@ -1,7 +1,7 @@
 //! Where a bundle's bytes come from: a file, a block device, or a pipe that is kept in a nameless file first.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,8 +64,38 @@ impl Source {
     }
 
     /// Its path, where it is a regular file: beside that its digest may lie.
-    pub(super) fn path(&self) -> Option<&Path> {
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// How long the archive may be, the likeliest length first. A device is filled up with zeros behind it, and the
+    /// archive itself may end with a few: the last thing in it is a checksum of four bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn lengths(&self) -> io::Result<impl Iterator<Item = u64> + use<>> {
+        const CHECKSUM: u64 = 4;
+        let size = (&*self.file).seek(SeekFrom::End(0))?;
+        let (mut end, mut buffer) = (size, vec![0; 1 << 16]);
+        while end > 0 {
+            let begin = end.saturating_sub(buffer.len() as u64);
+            let bytes = &mut buffer[..usize::try_from(end - begin).map_err(io::Error::other)?];
+            self.file.read_exact_at(bytes, begin)?;
+            match bytes.iter().rposition(|byte| *byte != 0) {
+                Some(last) => {
+                    end = begin + last as u64 + 1;
+                    break;
+                }
+                None => end = begin,
+            }
+        }
+        Ok(end..=size.min(end + CHECKSUM))
+    }
+
+    /// Reads the first `length` bytes, independently of other readers.
+    pub fn prefix(&self, length: u64) -> impl Read + use<> {
+        self.reader().take(length)
     }
 
     /// Reads from the start, independently of other readers.

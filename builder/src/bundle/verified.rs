@@ -13,6 +13,7 @@ use crate::digest::{Digest, HashingReader};
 use crate::failure::{Class, Failure};
 use crate::overlay::{Mode, OverlayPath};
 use crate::progress::Progress;
+use crate::signing::{PublicKey, Signed};
 
 /// A whole bundle. Nothing but [`Verified::verify`] makes one.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Verified {
     items: Vec<Item>,
     sha256: Digest,
     digest_file: bool,
+    signed_by: Option<PublicKey>,
 }
 
 impl Verified {
@@ -51,7 +53,27 @@ impl Verified {
         items.insert(at, own);
         let (sha256, _) = bundle.archive;
         let digest_file = report.digest_file;
-        Ok(Self { source, manifest: bundle.manifest, json: bundle.json, items, sha256, digest_file })
+        let (manifest, json) = (bundle.manifest, bundle.json);
+        Ok(Self { source, manifest, json, items, sha256, digest_file, signed_by: None })
+    }
+
+    /// The same for a bundle whose signature was checked before a byte of it was unpacked.
+    ///
+    /// # Errors
+    /// As above, and when it is by now another one than was signed.
+    pub fn verify_signed(source: Source, signed: Signed, progress: &Progress) -> Result<Self> {
+        let mut verified = Self::verify(source, progress)?;
+        if signed.sha256() != verified.sha256 {
+            return Err(verified.changed());
+        }
+        verified.signed_by = Some(signed.into_key());
+        Ok(verified)
+    }
+
+    /// Who signed it, where that was checked.
+    #[must_use]
+    pub fn signed_by(&self) -> Option<&PublicKey> {
+        self.signed_by.as_ref()
     }
 
     /// What messages call it.

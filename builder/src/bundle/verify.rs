@@ -12,6 +12,7 @@ use super::source::Source;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::overlay::Mode;
+use crate::signing::Signed;
 
 /// What verification found.
 #[derive(Debug, Serialize)]
@@ -29,6 +30,9 @@ pub struct Report {
     pub files: usize,
     /// How many bytes they hold.
     pub bytes: u64,
+    /// Fingerprint of the key that signed it, where that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<Digest>,
 }
 
 /// Reads the whole bundle at `path` and compares.
@@ -36,7 +40,23 @@ pub struct Report {
 /// # Errors
 /// Only when it cannot be read at all; whatever is wrong with its content is in the report.
 pub fn verify(path: &Path) -> Result<Report> {
-    Ok(examine(&Source::open(path)?)?.0)
+    verify_source(&Source::open(path)?, None)
+}
+
+/// The same for a bundle that is already open; where its signature was checked before, it is compared with that, too.
+///
+/// # Errors
+/// As above.
+pub fn verify_source(source: &Source, signed: Option<&Signed>) -> Result<Report> {
+    let mut report = examine(source)?.0;
+    if let Some(signed) = signed {
+        report.signed_by = Some(signed.key().fingerprint());
+        if let Some(other) = report.sha256.filter(|sha256| *sha256 != signed.sha256()) {
+            report.problems.push(format!("the archive has sha256 {other}, signed was {}", signed.sha256()));
+            report.ok = false;
+        }
+    }
+    Ok(report)
 }
 
 /// The report on `source`, with what was read of it if it could be read to its end.
@@ -80,6 +100,7 @@ pub(super) fn examine(source: &Source) -> Result<(Report, Option<Bundle>)> {
         problems: check.problems,
         files: check.files,
         bytes: check.bytes,
+        signed_by: None,
     };
     Ok((report, bundle))
 }

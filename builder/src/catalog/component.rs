@@ -10,6 +10,7 @@ use crate::document;
 use crate::failure::{Class, Failure};
 use crate::overlay::{Mode, OverlayPath};
 use crate::request::Wanted;
+use crate::sbom::Purl;
 
 /// The format of component files that this program reads.
 const FORMAT: u32 = 1;
@@ -74,6 +75,9 @@ pub struct Release {
     /// What is worth knowing about it.
     #[serde(default)]
     pub note: Option<String>,
+    /// What advisories call it, where the URL does not tell: Debian's build, for example.
+    #[serde(default)]
+    pub purl: Option<Purl>,
     /// A test program in the place of the real one.
     #[serde(default)]
     pub stand_in: bool,
@@ -205,6 +209,7 @@ impl Component {
             sha256: pin.sha256,
             license: self.license.clone(),
             proof: Proof::Pinned { by: pin.pinned_by.clone() },
+            purl: release.purl.clone(),
             stand_in: release.stand_in,
             kind: self.kind,
             ownership: release.ownership.unwrap_or(self.ownership),

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Output;
 use crate::bundle::{Kind, Manifest, Source, Verified};
 use crate::check_root::{Needs, check};
+use crate::failure::{Class, Failure};
 use crate::finding::Severity;
 use crate::image_root::ImageRoot;
 use crate::progress::Progress;
 use crate::root::{self, Action, Applying, Step};
+use crate::signing::{self, PublicKey};
 use crate::text::printable;
 
 /// Install a bundle in a node's root, or in an image's
@@ -47,6 +49,16 @@ pub(super) struct ApplyArgs {
     /// Write into mounts below the root too (in / that needs no flag)
     #[arg(long)]
     cross_mounts: bool,
+    /// Refuse a bundle that none of these keys signed (repeatable)
+    /// [default: those in etc/flexnode/trusted-keys of the root]
+    #[arg(long, value_name = "PUB", verbatim_doc_comment)]
+    key: Vec<PathBuf>,
+    /// The bundle's signature [default: the files beside it]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Go back to an older bundle, where the root trusts keys
+    #[arg(long)]
+    allow_rollback: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -63,8 +75,15 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> Result<ExitCode> {
     } else {
         Source::open(&args.bundle)?
     };
+    let keys = args.keys()?;
     progress.stage(&format!("verifying {}", source.name()));
-    let bundle = Verified::verify(source, &progress)?;
+    let bundle = if keys.is_empty() {
+        Verified::verify(source, &progress)?
+    } else {
+        let signed = signing::check(&source, args.signature.as_deref(), &keys)?;
+        progress.note(&format!("{} is signed by {}", source.name(), signed.key()));
+        Verified::verify_signed(source, signed, &progress)?
+    };
     if !bundle.digest_file() {
         progress.note(&format!("there is no digest beside {}, so only its content was checked", bundle.name()));
     }
@@ -73,6 +92,7 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> Result<ExitCode> {
         force: args.force,
         any_release: args.any_release,
         cross_mounts: args.cross_mounts,
+        allow_rollback: args.allow_rollback,
     };
     let applied = root::apply(&bundle, &args.root, options, &progress)?;
     output.print(&applied, || listing(&applied.steps))?;
@@ -89,6 +109,24 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> Result<ExitCode> {
         progress.note(&format!("to run what is new: systemctl daemon-reload && systemctl try-restart {units}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl ApplyArgs {
+    /// The keys of which one must have signed the bundle.
+    fn keys(&self) -> Result<Vec<PublicKey>> {
+        let keys = if self.key.is_empty() {
+            root::trusted_keys(&self.root, self.cross_mounts)?
+        } else {
+            self.key.iter().map(|path| PublicKey::read(path)).collect::<Result<_>>()?
+        };
+        if keys.is_empty() && self.signature.is_some() {
+            bail!(
+                Failure::new(Class::Usage, "there is no key to check the signature with")
+                    .hint("name one with --key PUB")
+            );
+        }
+        Ok(keys)
+    }
 }
 
 /// The bundle is installed, and what only the distribution has may still be missing; `check-root` says the same.

@@ -12,6 +12,8 @@ use jiff::tz::Offset;
 
 use crate::artifact::Arch;
 use crate::catalog::Catalog;
+use crate::digest::Digest;
+use crate::document;
 use crate::failure::{Class, Failure};
 use crate::fetch::{self, Blob, Cache, Mirror};
 use crate::image::{self, Image, Reference, Wanted as WantedImage, pull};
@@ -107,6 +109,11 @@ impl RequestArgs {
     /// The spec file, or an empty one.
     pub(super) fn spec(&self) -> Result<Spec> {
         self.spec.as_deref().map_or_else(|| Ok(Spec::default()), Spec::read)
+    }
+
+    /// Digest of the spec file, where there is one.
+    pub(super) fn spec_digest(&self) -> Result<Option<Digest>> {
+        self.spec.as_deref().map(|path| Ok(Digest::of(document::read(path)?.as_bytes()))).transpose()
     }
 
     /// What spec and flags ask for together; flags win.

@@ -16,6 +16,7 @@ use crate::bundle::{Packing, pack};
 use crate::failure::{Class, Failure};
 use crate::overlay::Content;
 use crate::render::Values;
+use crate::signing::{self, Invocation, PrivateKey};
 use crate::spec::Spec;
 use crate::stage::package::Control;
 
@@ -49,6 +50,9 @@ pub(super) struct BuildArgs {
     /// zstd level, 1 (fast) to 19 (small) [default: 9]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "What to build")]
     level: Option<i32>,
+    /// Sign it with this private key, and where it came from too
+    #[arg(long, value_name = "FILE", help_heading = "What to build")]
+    sign_key: Option<PathBuf>,
     #[command(flatten)]
     fetch: FetchArgs,
 }
@@ -60,10 +64,18 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
     let lock = args.request.lock(args.lock.as_deref(), &spec, &progress)?;
     let options = args.fetch.options(&spec)?;
     let packing = args.packing(&spec)?;
+    let invocation = args.invocation(packing.level)?;
     let firstboot = args.firstboot(&spec)?;
     let path = args.output.as_deref().or(spec.output.as_deref()).unwrap_or(Path::new("bundle.tar.zst"));
+    let key = args.sign_key.as_deref().map(PrivateKey::read).transpose()?;
     // Before the first download: an output that cannot be written is better known now.
     let partial = Partial::create(path)?;
+
+    if key.is_some() && std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
+        progress.warn(
+            "SOURCE_DATE_EPOCH is not set, so only its Kubernetes version will tell this bundle from an older one",
+        );
+    }
 
     progress.stage(&format!("fetching Kubernetes {} for {} {}", lock.kubernetes, lock.target, lock.arch));
     let cache = args.fetch.cache(&spec)?;
@@ -93,6 +105,12 @@ pub(super) fn run(args: &BuildArgs, output: Output) -> Result<ExitCode> {
     let packed = pack(&manifest, &overlay, partial, packing, &|n| task.advance(n))?;
     drop(task);
     progress.note(&format!("{}: {}, sha256 {}", path.display(), HumanBytes(packed.size), packed.sha256));
+    if let Some(key) = &key {
+        let provenance = signing::statement(path, packed.sha256, &lock, &manifest, &invocation)?;
+        signing::sign(path, packed.sha256, key)?;
+        signing::sign_provenance(path, &provenance, key)?;
+        progress.note(&format!("{} is signed by {}", path.display(), key.public()?));
+    }
     let result = json!({"bundle": path, "sha256": packed.sha256, "size": packed.size, "manifest": manifest});
     output.print(&result, || format!("{}\n", path.display()))?;
     Ok(ExitCode::SUCCESS)
@@ -106,6 +124,12 @@ impl BuildArgs {
         }
         let jobs = u32::try_from(self.fetch.jobs(spec).get()).unwrap_or(u32::MAX);
         Ok(Packing { level, jobs, epoch: epoch()? })
+    }
+
+    /// What of the call goes into the provenance.
+    fn invocation(&self, level: i32) -> Result<Invocation<'_>> {
+        let set = self.set.iter().map(|set| set.split_once('=').map_or(&**set, |(name, _)| name)).collect();
+        Ok(Invocation { level, set, spec: self.request.spec_digest()? })
     }
 
     /// The firstboot that flags or spec name, or the one beside this program.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{DIFFERENT, Output};
+use super::{DIFFERENT, Output, print};
 use crate::bundle::{Bundle, diff as differences, inspect as table};
+use crate::sbom::{self, Format};
 
 /// Shows components, versions, sizes and proofs of origin, from the bundle's
 /// own manifest; `verify` says whether that is true.
@@ -18,9 +19,16 @@ pub(super) struct InspectArgs {
     /// List every file too
     #[arg(long)]
     files: bool,
+    /// Print the software bill of materials that the bundle carries
+    #[arg(long, value_name = "FORMAT", conflicts_with = "files")]
+    sbom: Option<Format>,
 }
 
 pub(super) fn inspect(args: &InspectArgs, output: Output) -> Result<ExitCode> {
+    if let Some(format) = args.sbom {
+        print(&String::from_utf8_lossy(&sbom::read(&args.bundle, format)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let manifest = Bundle::manifest(&args.bundle)?;
     output.print(&manifest, || table::describe(&manifest, args.files))?;
     Ok(ExitCode::SUCCESS)

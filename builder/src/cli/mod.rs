@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod audit;
 mod build;
 mod catalog;
 mod check_root;
@@ -12,6 +13,7 @@ mod look;
 mod remove;
 mod schema;
 mod seal;
+mod sign;
 mod verify;
 
 use std::io::Write as _;
@@ -32,16 +34,21 @@ Examples:
   flexnode-build fetch --lock flexnode.lock --mirror-to /media/usb
   flexnode-build --lock flexnode.lock --mirror /media/usb --offline
   flexnode-build verify bundle.tar.zst
+  flexnode-build verify bundle.tar.zst --key flexnode.pub
   flexnode-build apply bundle.tar.zst --root /mnt/image --dry-run
   flexnode-build verify --root /mnt/image
 
 Exit codes:
   0  done                      4  nothing could be fetched
-  1  this machine failed       5  a digest or a program was refused
+  1  this machine failed       5  refused: digest, signature, program
   2  wrong usage or spec       6  a bundle is damaged or no bundle
   3  versions do not resolve   7  bundles differ (diff --exit-code),
                                   or a root and its record (verify --root)
-                               8  a root is not fit (check-root, seal)";
+                               8  a root is not fit (check-root, seal)
+                               9  advisories concern a bundle (audit)";
+
+/// Exit code for advisories that concern what is in a bundle.
+const CONCERNED: u8 = 9;
 
 /// Exit code for what differs, where the caller wants to know that way.
 const DIFFERENT: u8 = 7;
@@ -102,6 +109,9 @@ enum Verb {
     /// Show what is in a bundle
     Inspect(look::InspectArgs),
     Verify(verify::VerifyArgs),
+    Audit(audit::AuditArgs),
+    Keygen(sign::KeygenArgs),
+    Sign(sign::SignArgs),
     /// Show what changed from one bundle to another
     Diff(look::DiffArgs),
     Apply(apply::ApplyArgs),
@@ -152,6 +162,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Verb::Catalog(args)) => catalog::run(&args, output),
         Some(Verb::Inspect(args)) => look::inspect(&args, output),
         Some(Verb::Verify(args)) => verify::run(&args, output),
+        Some(Verb::Audit(args)) => audit::run(&args, output),
+        Some(Verb::Keygen(args)) => sign::keygen(&args, output),
+        Some(Verb::Sign(args)) => sign::sign(&args, output),
         Some(Verb::Diff(args)) => look::diff(&args, output),
         Some(Verb::Apply(args)) => apply::run(&args, output),
         Some(Verb::Remove(args)) => remove::run(&args, output),

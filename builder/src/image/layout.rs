@@ -61,6 +61,7 @@ pub fn lay_out(images: &[Image], overlay: &mut Overlay) -> Result<Vec<Component>
             license: top.license.clone(),
             proof: top.proof.clone(),
             stand_in: false,
+            purl: None,
         });
     }
     let index = json!({

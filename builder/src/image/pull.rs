@@ -148,6 +148,7 @@ impl Pulling<'_> {
             license: "NOASSERTION".to_owned(),
             proof: Proof::Pinned { by: Vec::new() },
             stand_in: false,
+            purl: None,
             kind: Kind::Binary,
             ownership: Ownership::Any,
             install: Vec::new(),

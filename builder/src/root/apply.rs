@@ -10,7 +10,7 @@ use super::install::install;
 use super::plan::Plan;
 use super::state::State;
 use super::step::Step;
-use super::{fit, restart, room};
+use super::{fit, restart, room, trust};
 use crate::bundle::Verified;
 use crate::digest::Digest;
 use crate::progress::Progress;
@@ -26,6 +26,8 @@ pub struct Options {
     pub any_release: bool,
     /// Write into mounts below the root too. In `/` that is what is meant anyway.
     pub cross_mounts: bool,
+    /// Install a bundle that is older than what is there, where the root trusts keys.
+    pub allow_rollback: bool,
 }
 
 /// What an apply did, or would do.
@@ -49,12 +51,12 @@ pub struct Applied {
 /// When the root is not fit for it, something is in the way, there is no room, or bundle or disk fail. Up to the moment
 /// when all is written and synced, nothing that was there has changed then.
 pub fn apply(bundle: &Verified, path: &Path, options: Options, progress: &Progress) -> Result<Applied> {
-    let root = Root::open(path, if options.cross_mounts { Mounts::Cross } else { Mounts::Stay })?;
+    let root = open(path, options.cross_mounts)?;
     let running = root.is_running()?;
-    let root = if running { root.allowing(Mounts::Cross) } else { root };
     root.lock(!options.dry_run)?;
     fit::check(bundle.manifest(), &root, options.any_release)?;
     let state = State::read(&root)?;
+    trust::check(bundle, &root, &state, options.allow_rollback)?;
     let plan = Plan::new(bundle, &root, &state, options.force, progress)?;
     if !plan.is_done(&state) {
         room::writable(&root, &plan.steps)?;
@@ -65,4 +67,10 @@ pub fn apply(bundle: &Verified, path: &Path, options: Options, progress: &Progre
     }
     let restart = if running { restart::units(&plan.steps) } else { Vec::new() };
     Ok(Applied { bundle: bundle.sha256(), dry_run: options.dry_run, steps: plan.steps, restart })
+}
+
+/// Opens the root at `path`, with the mounts that may be entered.
+pub(super) fn open(path: &Path, cross_mounts: bool) -> Result<Root> {
+    let root = Root::open(path, if cross_mounts { Mounts::Cross } else { Mounts::Stay })?;
+    Ok(if root.is_running()? { root.allowing(Mounts::Cross) } else { root })
 }

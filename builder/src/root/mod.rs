@@ -20,6 +20,7 @@ mod seen;
 mod state;
 mod step;
 mod sync;
+mod trust;
 mod verify;
 mod write;
 
@@ -27,4 +28,5 @@ pub use self::apply::{Applied, Options as Applying, apply};
 pub use self::record::{Owner, Record};
 pub use self::remove::{Options as Removing, Removed, remove};
 pub use self::step::{Action, Step};
+pub use self::trust::trusted_keys;
 pub use self::verify::{Finding, Problem, Report, verify};

@@ -32,6 +32,10 @@ pub struct Control {
     pub version: String,
     /// `Architecture`: `all`, or dpkg's name of one.
     pub architecture: String,
+    /// The source package it was built from, `Source`, and its version where that is another: `name@version`.
+    pub source: Option<String>,
+    /// `Maintainer`
+    pub maintainer: Option<String>,
     /// What must be installed before it or with it, alternatives within: `Pre-Depends` and `Depends`, names alone.
     pub depends: Vec<Vec<String>>,
     /// What else it can be taken for: the names in `Provides`.
@@ -87,10 +91,23 @@ impl Control {
             name: needed("Package")?,
             version: needed("Version")?,
             architecture: needed("Architecture")?,
+            source: field("Source").filter(|source| !source.is_empty()).map(source),
+            maintainer: field("Maintainer").map(str::to_owned),
             depends: [names(field("Pre-Depends")), names(field("Depends"))].concat(),
             provides: names(field("Provides")).concat(),
             built: None,
         })
+    }
+
+    /// `debian` or `ubuntu`, if it is theirs, as maintainer and version tell.
+    #[must_use]
+    pub fn vendor(&self) -> Option<&'static str> {
+        let maintainer = self.maintainer.as_deref().unwrap_or_default();
+        if self.version.contains("ubuntu") || maintainer.contains("@lists.ubuntu.com") {
+            return Some("ubuntu");
+        }
+        let is_debian = maintainer.contains("debian.org") || maintainer.starts_with("Debian ");
+        is_debian.then_some("debian")
     }
 
     /// The warning for an Arc agent that Microsoft no longer supports on `today`: it does for one year after the release.
@@ -143,6 +160,15 @@ fn fields(text: &str) -> Vec<(&str, String)> {
     fields
 }
 
+/// `name (version)` as `name@version`.
+fn source(text: &str) -> String {
+    let (name, version) = text.split_once('(').unwrap_or((text, ""));
+    match (name.trim(), version.trim_end_matches(')').trim()) {
+        (name, "") => name.to_owned(),
+        (name, version) => format!("{name}@{version}"),
+    }
+}
+
 /// `a (>= 1) | b, c:any [amd64]` without versions, architectures and qualifiers.
 pub(crate) fn relations(list: &str) -> Vec<Vec<String>> {
     let name = |text: &str| text.trim().split([' ', '(', '[', ':', '<']).next().unwrap_or_default().to_owned();
@@ -165,6 +191,11 @@ mod tests {
         let depends: [&[&str]; 4] = [&["dpkg"], &["systemd"], &["curl", "wget"], &["openssl"]];
         assert_eq!(package.depends, depends);
         assert_eq!(package.provides, ["arc"]);
+        assert_eq!((package.source.as_deref(), package.vendor()), (None, None));
+        let debian = "Package: libc6\nVersion: 2.36-9+b1\nArchitecture: amd64\nSource: glibc (2.36-9)\n\
+                      Maintainer: GNU Libc Maintainers <debian-glibc@lists.debian.org>\n";
+        let package = Control::parse(debian).unwrap();
+        assert_eq!((package.source.as_deref(), package.vendor()), (Some("glibc@2.36-9"), Some("debian")));
         let error = Control::parse("Package: x\nVersion:\n").unwrap_err();
         assert_eq!(error.to_string(), "the control file has no Version");
     }

@@ -9,6 +9,7 @@ mod kills;
 mod like_tar;
 mod model;
 mod removal;
+mod signed;
 mod upgrades;
 mod verification;
 mod words;
@@ -81,6 +82,11 @@ fn scratch() -> TempDir {
 
 /// Packs a bundle.
 fn bundle(dir: &Path, name: &str, files: Files) -> PathBuf {
+    bundle_of(dir, name, files, &lock().kubernetes.to_string(), EPOCH)
+}
+
+/// The same for a version of Kubernetes and a time.
+fn bundle_of(dir: &Path, name: &str, files: Files, kubernetes: &str, epoch: u64) -> PathBuf {
     let path = dir.join(name);
     let mut overlay = Overlay::default();
     for (path, mode, content) in files {
@@ -97,8 +103,9 @@ fn bundle(dir: &Path, name: &str, files: Files) -> PathBuf {
         };
         overlay.insert(path.trim_end_matches('/').parse().unwrap(), entry).unwrap();
     }
-    let manifest = Manifest::new(lock(), Vec::new(), &overlay, EPOCH);
-    let packing = Packing { level: 3, jobs: 1, epoch: EPOCH };
+    let mut manifest = Manifest::new(lock(), Vec::new(), &overlay, epoch);
+    manifest.kubernetes = kubernetes.parse().unwrap();
+    let packing = Packing { level: 3, jobs: 1, epoch };
     pack(&manifest, &overlay, Partial::create(&path).unwrap(), packing, &|_| ()).unwrap();
     path
 }

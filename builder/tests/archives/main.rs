@@ -54,6 +54,7 @@ fn artifact(kind: Kind) -> Artifact {
         sha256: Digest::of(b"archives are verified by the cache"),
         license: "MIT".to_owned(),
         proof: Proof::Pinned { by: vec![] },
+        purl: None,
         stand_in: false,
         kind,
         ownership: Ownership::Root,

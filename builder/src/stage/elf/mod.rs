@@ -13,8 +13,7 @@ use crate::artifact::Arch;
 use crate::failure::{Class, Failure};
 use crate::target::Target;
 use file::Elf;
-pub(super) use source::FileAt;
-use source::Frugal;
+pub(crate) use source::{FileAt, Frugal};
 
 /// What an ELF file needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub enum Role {
 }
 
 /// Whether these leading bytes claim to be an ELF file.
-pub(super) fn is_elf(head: &[u8]) -> bool {
+pub(crate) fn is_elf(head: &[u8]) -> bool {
     head.starts_with(b"\x7fELF")
 }
 

@@ -9,9 +9,9 @@ use std::os::unix::fs::FileExt as _;
 use object::read::{ReadCache, ReadCacheOps, ReadRef};
 
 /// Lends out at most a budget of bytes, because the cache keeps all it ever read and tables can claim any size.
-pub(super) struct Frugal<'a, R: ReadCacheOps> {
-    pub(super) cache: &'a ReadCache<R>,
-    pub(super) budget: &'a Cell<u64>,
+pub(crate) struct Frugal<'a, R: ReadCacheOps> {
+    pub(crate) cache: &'a ReadCache<R>,
+    pub(crate) budget: &'a Cell<u64>,
 }
 
 impl<R: ReadCacheOps> Clone for Frugal<'_, R> {
@@ -49,13 +49,13 @@ impl<'a, R: ReadCacheOps> ReadRef<'a> for Frugal<'a, R> {
 
 /// Reads a file by offset, so that its cursor, which others may share, stays where it is.
 #[derive(Debug)]
-pub(in crate::stage) struct FileAt<'a> {
+pub(crate) struct FileAt<'a> {
     file: &'a File,
     at: u64,
 }
 
 impl<'a> FileAt<'a> {
-    pub(in crate::stage) fn new(file: &'a File) -> Self {
+    pub(crate) fn new(file: &'a File) -> Self {
         Self { file, at: 0 }
     }
 }

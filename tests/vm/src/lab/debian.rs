@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use flexnode_build::catalog::{Catalog, Pair};
 use flexnode_build::digest::Digest;
 use flexnode_build::failure::{Class, Failure};
+use flexnode_build::sbom::Purl;
+use flexnode_build::stage::package::Control;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +161,16 @@ impl Search<'_> {
             Err(why) => bail!("{why}"),
         }
     }
+}
+
+/// What advisories call a package that [`packages`] returned.
+pub(super) fn purl(cache: &Cache, package: &Package) -> Result<Purl> {
+    let deb = cache.find(&package.sha256)?.with_context(|| format!("find {} in the cache", package.package))?;
+    let control = Control::read(File::open(&deb).context("open the package")?)?;
+    // Sid has no number: what is in it belongs to no release yet.
+    let release = ["bullseye", "bookworm", "trixie", "forky"].iter().position(|name| *name == package.suite);
+    let distro = release.map(|at| format!("debian-{}", 11 + at));
+    Purl::of_debian_package(&control, "debian", distro.as_deref())
 }
 
 /// Unpacks the programs of a package that [`packages`] returned into `to`.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use flexnode_build::catalog::{self, Catalog};
 use flexnode_build::digest::Digest;
 use flexnode_build::failure::{Class, Failure};
+use flexnode_build::sbom::Purl;
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +32,12 @@ pub(super) enum Origin {
     /// Upstream's own bytes; the shipped catalog's digest is theirs.
     Upstream,
     /// Debian's programs in upstream's layout.
-    Debian(String),
+    Debian {
+        /// What a reader should know.
+        note: String,
+        /// What advisories call it.
+        purl: Purl,
+    },
     /// A real program that the user named.
     Given,
     /// A program of ours that takes the place of a real one.
@@ -115,8 +121,9 @@ fn release(shipped: &Catalog, piece: &Piece, text: &str) -> Result<Value> {
         entry.insert("released".to_owned(), date.to_string().into());
     }
     match &piece.origin {
-        Origin::Debian(note) => {
+        Origin::Debian { note, purl } => {
             entry.insert("note".to_owned(), note.as_str().into());
+            entry.insert("purl".to_owned(), purl.as_str().into());
         }
         Origin::Given => {
             entry.insert("note".to_owned(), "As FLEXNODE_KUBELET named it; compared with nobody's digest.".into());

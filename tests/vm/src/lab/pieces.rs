@@ -108,7 +108,7 @@ impl Bench<'_> {
                 fs::copy(&program.path, &to).with_context(|| format!("write `{}`", to.display()))?;
             }
         }
-        piece(component, version, &to, Origin::Debian(note))
+        piece(component, version, &to, Origin::Debian { note, purl: debian::purl(cache, package)? })
     }
 
     fn images(&self, cache: &Cache, inputs: &Inputs) -> Result<(Images, BTreeMap<String, Digest>)> {

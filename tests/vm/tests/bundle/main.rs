@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod air_gap;
+mod audit;
 mod faults;
 mod interruptions;
 mod root;
 mod same_bytes;
+mod sbom;
+mod signed;
 mod spec;
 
 use std::fs;

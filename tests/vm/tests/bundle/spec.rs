@@ -113,6 +113,11 @@ fn a_spec_cannot_bring_in_what_the_gates_refuse() {
         (component("usr/bin/hallo", "usr/local/bin/hello", &right), 5, "usr/bin/hello"),
         (component("usr/bin/hello", "usr/local/bin/kubelet", &right), 2, "something else is installed there"),
         (component("usr/bin/hello", "usr/share/flexnode/bundle.json", &right), 2, "bundle.json is the bundle's own"),
+        (
+            component("usr/bin/hello", "usr/share/flexnode/sbom.spdx.json", &right),
+            2,
+            "sbom.spdx.json is the bundle's own",
+        ),
         (package("hello", "1.0", &wrong), 5, "hello 1.0"),
         (package("hello", "1.1", &right), 5, "it is the package hello 1.0"),
         (package("../hello", "1.0", &right), 2, "no Debian package's name"),

@@ -137,6 +137,7 @@ pub(crate) fn artifact(url: &str, body: &[u8]) -> Artifact {
         sha256: Digest::of(body),
         license: "Apache-2.0".to_owned(),
         proof: Proof::Pinned { by: Vec::new() },
+        purl: None,
         stand_in: false,
         kind: Kind::Binary,
         ownership: Default::default(),
