@@ -63,5 +63,5 @@ fn a_port_that_is_taken_is_named() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_flexnode-vm"));
     let output = program.arg("azure").arg(here.path()).args(["--port", &port.to_string()]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains(&format!("listen on port {port}")), "{said}");
+    assert!(!output.status.success() && said.contains(&format!("listen on 127.0.0.1:{port}")), "{said}");
 }
