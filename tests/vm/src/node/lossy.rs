@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::statvfs;
@@ -22,6 +23,9 @@ pub(super) struct LossyDisk {
 
 /// Sparse: what the machine does not use takes no room.
 const SIZE: u64 = 3 << 30;
+
+/// For the kernel, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Rust has no safe call for it.
 const SHUT_DOWN: &str = "
@@ -52,9 +56,20 @@ impl LossyDisk {
     }
 
     /// Forgets what has not reached the disk.
+    ///
+    /// The kernel lets go of a file system some time after its last mount has gone, the guest's own ones among them. Until
+    /// then a mount is the old one again, in which nothing can be opened.
     pub(super) fn mount_again(&self) -> Result<()> {
-        self.unmount()?;
-        self.mount()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.unmount()?;
+            self.mount()?;
+            match File::open(self.root.join("etc/hostname")) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error).context("mount the disk afresh"),
+                Err(_) => {}
+            }
+        }
     }
 
     fn image(&self) -> PathBuf {

@@ -85,7 +85,8 @@ fn a_wrong_secret_stops_it_and_its_cure_starts_it() {
 
 #[test]
 fn what_passes_is_tried_again_by_systemd() {
-    let node = node(contoso::world());
+    // Not in a hurry: there would be no time to see that it waits.
+    let node = as_shipped(contoso::world());
     node.azure.inject(When::service(Service::Arm), Fault::Status(503));
     let (tell, told) = std::sync::mpsc::channel();
     node.azure.observe(move |request| {
