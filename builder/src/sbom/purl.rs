@@ -45,7 +45,7 @@ impl Purl {
         Self::new("golang", namespace, name, version, &[])
     }
 
-    /// A crate of crates.io.
+    /// A crate of the registry that cargo takes by default.
     pub(super) fn of_crate(name: &str, version: &str) -> Result<Self> {
         Self::new("cargo", None, name, Some(version), &[])
     }
