@@ -97,7 +97,7 @@ impl Tree {
 }
 
 impl Crate {
-    /// `name v1.2.3`, and behind it where it is from, unless that is the registry that cargo takes by default, `(proc-macro)` and `(*)`.
+    /// `name v1.2.3`, and behind it where it is from, unless that is cargo's own registry, `(proc-macro)` and `(*)`.
     fn parse(text: &str) -> Self {
         let mut words = text.split(' ');
         let name = words.next().expect("a name").to_owned();

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 
 use flexnode_vm::azure::World;
 use flexnode_vm::lab;
-use flexnode_vm::node::{self, Built, Node};
+use flexnode_vm::node::{self, Built, Lane, Node};
 
 /// The lab's bundle, built with the programs of this build.
 fn bundle() -> &'static Path {
@@ -59,8 +59,17 @@ fn as_shipped(world: World) -> Node {
 }
 
 fn prepare(world: World, name: &str) -> Node {
-    let node = Node::prepare(world, bundle(), Path::new(STAND_IN)).unwrap();
+    let node = Node::prepare_on(lane(), world, bundle(), Path::new(STAND_IN)).unwrap();
     node.recorded(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("node").join(name)).unwrap()
+}
+
+/// `FLEXNODE_LANE=vm` runs the scenarios in virtual machines; those that write to a machine at work from outside cannot.
+fn lane() -> Lane {
+    match std::env::var("FLEXNODE_LANE").as_deref() {
+        Ok("vm") => Lane::Vm,
+        Ok("container") | Err(_) => Lane::Container,
+        Ok(other) => panic!("FLEXNODE_LANE is `{other}`, not `vm` or `container`"),
+    }
 }
 
 /// The same in a hurry.
