@@ -1,19 +1,16 @@
 //! Turns a request into a lock: the only place that may ask which version is newest.
 
-use std::collections::BTreeSet;
+mod rules;
 
 use anyhow::{Context as _, Result, bail};
-use flexnode_firstboot::suggest;
 use jiff::civil::Date;
 use semver::Version;
 
 use crate::artifact::{Arch, Artifact};
-use crate::catalog::{Catalog, Component, Pair, Release};
-#[cfg(test)]
-use crate::digest::Digest;
+use crate::catalog::{Catalog, Component, Release};
 use crate::failure::{Class, Failure};
 use crate::image::Reference;
-use crate::lock::{Allowed, Lock, Resolved};
+use crate::lock::{Lock, Resolved};
 use crate::request::{Request, Wanted};
 
 /// A lock and what people should know about it.
@@ -69,7 +66,7 @@ pub fn resolve(request: Request, catalog: &Catalog) -> Result<Resolution> {
         resolver.pick(&extra.component.name, &wanted)?;
     }
 
-    let (allowed, warnings) = rules(&request, &resolver, &kubernetes, &pause_image)?;
+    let (allowed, warnings) = rules::rules(&request, &resolver, &kubernetes, &pause_image)?;
     let noted =
         resolver.picked.iter().filter_map(|(component, release)| Some((component, release, release.note.as_ref()?)));
     let notes =
@@ -178,73 +175,6 @@ impl Resolver<'_> {
     }
 }
 
-/// Refuses broken rules that are not allowed; warns of permissions that nothing needs.
-fn rules(
-    request: &Request,
-    resolver: &Resolver<'_>,
-    kubernetes: &Version,
-    pause_image: &str,
-) -> Result<(Vec<Allowed>, Vec<String>)> {
-    let rules = &resolver.catalog.compat.rules;
-    for name in &request.allow {
-        if !rules.iter().any(|rule| rule.name == *name) {
-            let names = rules.iter().map(|rule| rule.name.as_str());
-            let hint = match suggest::nearest(name, names.clone()) {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => format!("the rules are {}", names.collect::<Vec<_>>().join(", ")),
-            };
-            bail!(Failure::new(Class::Usage, format!("no rule is called `{name}`")).hint(hint));
-        }
-    }
-    let mut allowed = Vec::new();
-    let mut refused = Vec::new();
-    for (component, release) in &resolver.picked {
-        // A static build of containerd is still containerd.
-        let name = component.replaces.as_deref().unwrap_or(&component.name);
-        let pair = Pair { kubernetes, pause_image, component: name, version: &release.version };
-        for rule in resolver.catalog.compat.broken_by(pair) {
-            if request.allow.contains(&rule.name) {
-                allowed.push(Allowed {
-                    rule: rule.name.clone(),
-                    component: component.name.clone(),
-                    version: release.version.to_string(),
-                    why: rule.why.clone(),
-                });
-            } else {
-                refused.push((format!("{} {}", component.name, release.version), rule));
-            }
-        }
-    }
-    if let Some((_, first)) = refused.first() {
-        let what = refused.iter().map(|(what, rule)| format!("{what} breaks `{}`: {}", rule.name, rule.why));
-        let allow = refused.iter().map(|(_, rule)| format!("--allow {}", rule.name)).collect::<BTreeSet<_>>();
-        bail!(
-            Failure::new(
-                Class::Resolution,
-                format!("with Kubernetes {kubernetes}, {}", what.collect::<Vec<_>>().join("; "))
-            )
-            .hint(format!(
-                "{}; or take the risk with {}",
-                first.cure,
-                allow.into_iter().collect::<Vec<_>>().join(" ")
-            ))
-        );
-    }
-    let needed: BTreeSet<&String> = allowed.iter().map(|allowed| &allowed.rule).collect();
-    let mut warnings: Vec<String> = allowed
-        .iter()
-        .map(|a| format!("{} {} breaks `{}`, which is allowed: {}", a.component, a.version, a.rule, a.why))
-        .collect();
-    warnings.extend(
-        request
-            .allow
-            .iter()
-            .filter(|name| !needed.contains(name))
-            .map(|name| format!("nothing breaks `{name}`: --allow is not needed")),
-    );
-    Ok((allowed, warnings))
-}
-
 fn add_extra_components(request: &Request, artifacts: &mut Vec<Artifact>) -> Result<()> {
     for extra in &request.components {
         if artifacts.iter().any(|artifact| artifact.name == extra.name) {
@@ -276,6 +206,8 @@ fn add_extra_components(request: &Request, artifacts: &mut Vec<Artifact>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Pair;
+    use crate::digest::Digest;
 
     fn ask(kubernetes: &str) -> Request {
         Request { kubernetes: Some(kubernetes.parse().unwrap()), ..Request::default() }

@@ -171,6 +171,7 @@ impl Login {
             status if super::retry::is_passing(status) => return Err(Problem::Busy { status, retry_after: None }),
             status => return Err(refuse(&format!("says HTTP {status}"))),
         }
+        // What is wrong with it would be told with a piece of it, which may be the token.
         let token = serde_json::from_slice::<Token>(&limited(response).await.map_err(failed)?).ok();
         let token = token.and_then(|token| token.token.or(token.access_token));
         let token = token.ok_or_else(|| refuse("gives no token"))?;

@@ -4,5 +4,7 @@
 
 mod baking;
 mod check_root;
+mod faults;
 mod good_root;
 mod seal;
+mod seal_astray;
